@@ -1,0 +1,16 @@
+"""`python -m apaise_ingest`."""
+
+import sys
+
+from apaise_kit.runtime.server import run
+
+from apaise_ingest import bootstrap
+
+
+def main() -> None:
+    """Run ingest."""
+    sys.exit(run(bootstrap.main()))
+
+
+if __name__ == "__main__":
+    main()

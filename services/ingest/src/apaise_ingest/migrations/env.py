@@ -1,0 +1,7 @@
+"""Alembic's way in."""
+
+from apaise_kit.runtime.migrations import run_env
+
+from apaise_ingest.adapters.tables import metadata
+
+run_env(metadata)

@@ -1,0 +1,270 @@
+"""The pump: drives what the journal owes through classify and route, and loses nothing when either is away.
+
+A row is settled only once route has answered. Until then it belongs to whoever's lease is on it, and to anyone after
+the lease: classify is pure and route is idempotent by message and revision, so doing a row twice does nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from apaise_kit.core.errors import (
+    ApaiseError,
+    DeadlineExceeded,
+    Reason,
+    ResourceExhausted,
+    Unavailable,
+)
+from apaise_kit.runtime.db import Database
+from apaise_kit.runtime.logs import get_logger
+from opentelemetry.metrics import Meter
+
+from apaise_ingest.adapters import store
+from apaise_ingest.backlog import Backlog
+from apaise_ingest.domain import Lane, Owed, State, Step
+from apaise_ingest.ports import (
+    DEAD_LETTER,
+    NO_TEXT,
+    TOO_LATE,
+    UNAVAILABLE,
+    Absence,
+    Assessment,
+    Classifier,
+    Router,
+)
+
+MAX_ATTEMPTS: Final = 5
+LEASE: Final = timedelta(seconds=15)
+_NO_TIME_LEFT: Final = timedelta(milliseconds=300)
+"""A message with less patience than this is not offered to classify: it would only be read too late."""
+_LATE_TIMEOUT: Final = timedelta(seconds=10)
+_MAX_BATCH_BYTES: Final = 1_000_000
+_IDLE: Final = 0.25
+_TRANSIENT: Final = (Unavailable, ResourceExhausted, DeadlineExceeded)
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Classify could not read it yet; there is time to ask again."""
+
+    after: timedelta
+    counts: bool
+    """Whether it counts as an attempt: the message's own fault, perhaps."""
+
+
+Reading = Assessment | Absence | Again
+
+
+class Pump:
+    """One per process. `drain(lane)` runs for ever; several may run for a lane, here or in other processes."""
+
+    def __init__(
+        self, db: Database, classifier: Classifier, router: Router, backlog: Backlog, meter: Meter, batch: int = 64
+    ) -> None:
+        self._db = db
+        self._classifier = classifier
+        self._router = router
+        self._backlog = backlog
+        self._batch = batch
+        self._work = {lane: asyncio.Event() for lane in Lane}
+        self._last_brand: dict[Lane, str] = dict.fromkeys(Lane, "")
+        self._read_since = 0
+        self._settled = meter.create_counter("apaise_ingest_settled", description="Messages settled, by state")
+        self._absent = meter.create_counter(
+            "apaise_ingest_without_assessment", description="Messages routed without an assessment, by why"
+        )
+        self._delay = meter.create_histogram(
+            "apaise_ingest_decision_seconds", unit="s", description="From acceptance to the automatic decision"
+        )
+
+    def nudge(self) -> None:
+        """There is, or may be, work: do not wait for the next look."""
+        for event in self._work.values():
+            event.set()
+
+    async def drain(self, lane: Lane) -> None:
+        """Empty a lane for ever. Late messages wait while more than a batch can still be decided in time."""
+        while True:
+            self._work[lane].clear()
+            try:
+                if lane is Lane.LATE and self._busy():
+                    await asyncio.sleep(_IDLE / 5)
+                    continue
+                if not await self.step(lane):
+                    await self._wait(lane)
+            except ApaiseError as error:
+                # Only our own database gets here: the rows taken come back when their lease ends.
+                log.warning("pump_interrupted", lane=lane.value, reason=error.reason.value)
+                await asyncio.sleep(_IDLE)
+
+    async def count(self) -> None:
+        """Keep the backlog's figures true, for ever, and learn the pump's speed while it never idles."""
+        while True:
+            busy, started, self._read_since = self._busy(), self._db.clock.now(), 0
+            await asyncio.sleep(_IDLE)
+            try:
+                async with self._db.read() as conn:
+                    self._backlog.refresh(await store.backlog(conn))
+            except ApaiseError as error:
+                log.warning("backlog_unknown", reason=error.reason.value)
+            if busy and self._busy() and self._read_since:
+                self._backlog.learn(self._read_since, self._db.clock.now() - started)
+
+    def _busy(self) -> bool:
+        return self._backlog.waiting(Lane.LIVE) + self._backlog.waiting(Lane.CALM) > self._batch
+
+    async def _wait(self, lane: Lane) -> None:
+        try:
+            await asyncio.wait_for(self._work[lane].wait(), _IDLE)
+        except TimeoutError:
+            return
+
+    async def step(self, lane: Lane) -> int:
+        """Take one batch of a lane through; gives back its size."""
+        started = self._db.clock.now()
+        async with self._db.write() as tx:
+            rows = await store.claim(tx.conn, lane, started, LEASE, self._batch, self._last_brand[lane])
+        if not rows:
+            return 0
+        self._last_brand[lane] = rows[-1].channel.brand
+        for part in _parts(rows):
+            await self._drive(part)
+        return len(rows)
+
+    async def _drive(self, rows: Sequence[Owed]) -> None:
+        readings = await self._read(rows)
+        ready = [(row, reading) for row, reading in readings if not isinstance(reading, Again)]
+        steps = [self._again(row, reading) for row, reading in readings if isinstance(reading, Again)]
+        steps += await self._decide(ready)
+        async with self._db.write() as tx:
+            await store.settle(tx.conn, steps)
+
+    # ---- classify
+
+    async def _read(self, rows: Sequence[Owed]) -> list[tuple[Owed, Reading]]:
+        now = self._db.clock.now()
+        known: list[tuple[Owed, Reading]] = []
+        offered = []
+        for row in rows:
+            if not row.message.readable:
+                known.append((row, NO_TEXT))
+            elif row.lane is not Lane.LATE and row.patience_time - now < _NO_TIME_LEFT:
+                known.append((row, TOO_LATE))
+            else:
+                offered.append(row)
+        return known + (await self._ask(offered) if offered else [])
+
+    async def _ask(self, rows: Sequence[Owed]) -> list[tuple[Owed, Reading]]:
+        """Ask classify. A refusal of the whole batch is narrowed down to the rows that cause it."""
+        try:
+            answers = await self._classifier.read(rows, self._time_for(rows))
+        except _TRANSIENT as error:
+            return [(row, self._later(row, error)) for row in rows]
+        except ApaiseError as error:
+            if len(rows) == 1:
+                return [(rows[0], self._at_fault(rows[0], error))]
+            middle = len(rows) // 2
+            return await self._ask(rows[:middle]) + await self._ask(rows[middle:])
+        self._read_since += len(answers)
+        return [(row, self._reading(row, answer)) for row, answer in zip(rows, answers, strict=True)]
+
+    def _time_for(self, rows: Sequence[Owed]) -> timedelta:
+        now = self._db.clock.now()
+        limits = [_LATE_TIMEOUT if row.lane is Lane.LATE else row.patience_time - now for row in rows]
+        return max(min(limits), _NO_TIME_LEFT)
+
+    def _reading(self, row: Owed, answer: Assessment | ApaiseError) -> Reading:
+        if not isinstance(answer, ApaiseError):
+            return answer
+        return self._later(row, answer) if isinstance(answer, _TRANSIENT) else self._at_fault(row, answer)
+
+    def _later(self, row: Owed, error: ApaiseError) -> Reading:
+        if row.lane is Lane.LATE:
+            return Again(error.retry_after or timedelta(seconds=1), counts=False)
+        wait = min(error.retry_after or timedelta(milliseconds=200), timedelta(milliseconds=500))
+        if row.patience_time - self._db.clock.now() - wait < _NO_TIME_LEFT:
+            return TOO_LATE if isinstance(error, DeadlineExceeded | ResourceExhausted) else UNAVAILABLE
+        return Again(wait, counts=False)
+
+    def _at_fault(self, row: Owed, error: ApaiseError) -> Reading:
+        log.warning("message_not_read", message=row.message.id, reason=error.reason.value, attempts=row.attempts + 1)
+        if row.attempts + 1 >= MAX_ATTEMPTS:
+            return DEAD_LETTER
+        return Again(timedelta(milliseconds=100 * 2**row.attempts), counts=True)
+
+    def _again(self, row: Owed, again: Again) -> Step:
+        state = State.PROVISIONAL if row.lane is Lane.LATE else State.PENDING
+        attempts = row.attempts + again.counts
+        return Step(row.key, state, row.lane, self._db.clock.now() + again.after, attempts, gone=row.message.gone)
+
+    # ---- route
+
+    async def _decide(self, rows: Sequence[tuple[Owed, Assessment | Absence]]) -> list[Step]:
+        if not rows:
+            return []
+        try:
+            answers = await self._router.decide(rows)
+        except _TRANSIENT as error:
+            log.warning("route_away", rows=len(rows), reason=error.reason.value)
+            wait = error.retry_after or timedelta(milliseconds=500)
+            return [self._again(row, Again(wait, counts=False)) for row, _ in rows]
+        except ApaiseError as error:
+            if len(rows) == 1:
+                return [self._undecidable(rows[0][0], error)]
+            middle = len(rows) // 2
+            return await self._decide(rows[:middle]) + await self._decide(rows[middle:])
+        return [self._settle(row, reading, answer) for (row, reading), answer in zip(rows, answers, strict=True)]
+
+    def _undecidable(self, row: Owed, error: ApaiseError) -> Step:
+        log.warning("message_not_decided", message=row.message.id, reason=error.reason.value, attempts=row.attempts + 1)
+        if row.attempts + 1 < MAX_ATTEMPTS:
+            return self._again(row, Again(timedelta(milliseconds=100 * 2**row.attempts), counts=True))
+        return self._dead(row, error.reason.value, row.attempts + 1)
+
+    def _dead(self, row: Owed, reason: str, attempts: int) -> Step:
+        now = self._db.clock.now()
+        self._settled.add(1, {"state": State.DEAD.value})
+        return Step(row.key, State.DEAD, None, now, attempts, reason, now, gone=row.message.gone)
+
+    def _settle(self, row: Owed, reading: Assessment | Absence, refusal: ApaiseError | None) -> Step:
+        if refusal is not None:
+            if isinstance(refusal, _TRANSIENT):
+                return self._again(row, Again(refusal.retry_after or timedelta(seconds=1), counts=False))
+            return self._undecidable(row, refusal)
+        now = self._db.clock.now()
+        if row.lane is not Lane.LATE:
+            self._delay.record((now - row.message.received_time).total_seconds(), {"lane": row.lane.value})
+        if isinstance(reading, str):
+            return self._without_assessment(row, Absence(reading), now)
+        self._settled.add(1, {"state": State.DECIDED.value})
+        return Step(row.key, State.DECIDED, None, now, row.attempts, gone=row.message.gone)
+
+    def _without_assessment(self, row: Owed, absence: Absence, now: datetime) -> Step:
+        if absence == NO_TEXT:
+            self._settled.add(1, {"state": State.DECIDED.value})
+            return Step(row.key, State.DECIDED, None, now, row.attempts, gone=row.message.gone)
+        self._absent.add(1, {"absence": absence})
+        if absence == DEAD_LETTER:
+            return self._dead(row, Reason.INTERNAL.value, row.attempts + 1)
+        self._settled.add(1, {"state": State.PROVISIONAL.value})
+        return Step(row.key, State.PROVISIONAL, Lane.LATE, now, 0, gone=row.message.gone)
+
+
+def _parts(rows: Sequence[Owed]) -> list[list[Owed]]:
+    """Cut a batch so that no call carries more than about a megabyte of text."""
+    parts: list[list[Owed]] = [[]]
+    size = 0
+    for row in rows:
+        length = len(row.message.draft.text.encode())
+        if parts[-1] and size + length > _MAX_BATCH_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(row)
+        size += length
+    return parts
