@@ -1,0 +1,1 @@
+"""Pure building blocks: no gRPC, no database, no third-party package."""

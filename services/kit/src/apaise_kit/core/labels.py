@@ -1,0 +1,47 @@
+"""The registry of labels. An id is never renamed; order is part of the contract of stored score vectors."""
+
+from typing import Final
+
+LABELS: Final[tuple[str, ...]] = (
+    "toxic",
+    "hate",
+    "insult",
+    "harassment",
+    "threat",
+    "sexual",
+    "self_harm",
+    "profanity",
+    "spam",
+    "scam",
+    "personal_data",
+    "political",
+    "provocation",
+    "veiled",
+    "complaint",
+    "care_request",
+    "question",
+    "buying_intent",
+    "praise",
+    "suggestion",
+    "bug_report",
+    "boycott",
+    "banter",
+    "anger",
+    "frustration",
+    "distress",
+    "worry",
+    "joy",
+    "gratitude",
+    "amusement",
+    "sarcasm",
+    "mockery",
+    "target_brand",
+    "target_staff",
+    "target_guest",
+    "target_user",
+    "target_group",
+    "target_self",
+    "remove",
+)
+
+LABEL_SET: Final[frozenset[str]] = frozenset(LABELS)

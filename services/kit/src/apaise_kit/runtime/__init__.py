@@ -1,0 +1,1 @@
+"""What a service runs on: server, client, database, settings, logs, telemetry."""
