@@ -1,0 +1,1 @@
+"""What touches the world: YAML and CEL, PostgreSQL, metrics."""

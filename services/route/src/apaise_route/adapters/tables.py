@@ -1,0 +1,168 @@
+"""The schema `route`. Text and a person's key live in `messages` alone; everything append-only refers to it by id."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from apaise_kit.runtime.db import events_table, metadata_for
+
+SCHEMA: Final = "route"
+metadata = metadata_for(SCHEMA)
+events = events_table(metadata)
+
+_TIME: Final = DateTime(timezone=True)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    Column("edit_revision", Integer, primary_key=True),
+    Column("author_key", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("may_train", Boolean, nullable=False),
+    Column("gone", Boolean, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    Column("assessment", JSONB(none_as_null=True)),
+    Column("create_time", _TIME, nullable=False),
+    Index(None, "message"),
+    Index(None, "author_key"),
+)
+
+# One row per message: what is locked while its thread of decisions grows, and where holds are found by their end.
+heads = Table(
+    "heads",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hold_expire_time", _TIME),
+    Index("ix_heads_hold_expire_time", "hold_expire_time", postgresql_where=text("hold_expire_time is not null")),
+    postgresql_with={"fillfactor": 80},
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("edit_revision", Integer, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("visibility", SmallInteger, nullable=False),
+    Column("review_item", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Index(
+        "uq_decisions_automatic", "brand", "message", "edit_revision", unique=True, postgresql_where=text("cause = 1")
+    ),
+    Index(
+        "uq_decisions_reassessment",
+        "brand",
+        "message",
+        "edit_revision",
+        unique=True,
+        postgresql_where=text("cause = 7"),
+    ),
+    Index("ix_decisions_newest", "brand", "create_time", "message", "sequence"),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True),
+    Column("brand", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("time", _TIME, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Index("uq_outcomes_state", "brand", "message", "sequence", "state", unique=True),
+)
+
+review_items = Table(
+    "review_items",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("edit_revision", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("reason", SmallInteger, nullable=False),
+    Column("sampling_probability", Double, nullable=False),
+    Column("queue", SmallInteger, nullable=False),
+    # The order of the queue: -priority, then due (microseconds since 1970, the largest number when nothing is due).
+    Column("urgency", SmallInteger, nullable=False),
+    Column("due_key", BigInteger, nullable=False),
+    Column("due_time", _TIME),
+    Column("create_time", _TIME, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("claim_actor", Text, nullable=False),
+    Column("lease_expire_time", _TIME),
+    Column("version", Integer, nullable=False),
+    Index("ix_review_items_waiting", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")),
+    Index(
+        "ix_review_items_brand_waiting", "brand", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")
+    ),
+    Index("ix_review_items_brand_state", "brand", "state", "urgency", "due_key", "id"),
+    Index("uq_review_items_one_waiting", "brand", "message", unique=True, postgresql_where=text("state in (1, 2)")),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("review_item", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("edit_revision", Integer, nullable=False),
+    Column("resolution", SmallInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Index("ix_reviews_review_item", "brand", "review_item", "id"),
+    Index("ix_reviews_message", "brand", "message"),
+    Index("uq_reviews_request", "brand", "actor", "request_id", unique=True, postgresql_where=text("request_id <> ''")),
+)
+
+charters = Table(
+    "charters",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("create_actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Index("uq_charters_digest", "brand", "digest", unique=True),
+)
+
+# One row per brand that has its own charter; `generation` counts activations.
+active_charters = Table(
+    "active_charters",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+)
+
+APPEND_ONLY: Final = (decisions, outcomes, reviews, charters)

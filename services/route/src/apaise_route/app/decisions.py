@@ -1,0 +1,152 @@
+"""Deciding, reading decisions, following them, and hearing what platforms made of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Final
+
+from apaise_kit.core import cursor
+from apaise_kit.core.caller import current_caller
+from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, not_found
+from apaise_kit.runtime.db import Transaction
+from apaise_route.adapters import store
+from apaise_route.app.deps import Deps
+from apaise_route.app.paging import Follower, page_limit
+from apaise_route.domain.model import Decision, Outcome, RouteInput, decision_name
+from apaise_route.domain.thread import Thread
+
+MAX_BATCH: Final = 500
+DECIDED: Final = "decision.made"
+REPORTED: Final = "outcome.reported"
+
+Entry = RouteInput | ApaiseError
+Answer = Decision | ApaiseError
+
+
+async def batch_route(deps: Deps, entries: Sequence[Entry]) -> list[Answer]:
+    """Decide a batch in one transaction; each entry gets its decision or its own refusal, in order.
+
+    Raises:
+        InvalidArgument: the batch is empty or over the limit.
+        Unavailable: the database does not answer; the whole batch may be sent again.
+    """
+    if not 0 < len(entries) <= MAX_BATCH:
+        raise InvalidArgument(
+            f"inputs: 1 to {MAX_BATCH} messages; split the batch",
+            reason=Reason.BATCH_TOO_LARGE if entries else Reason.INVALID_FIELD,
+            metadata={"limit": str(MAX_BATCH)},
+        )
+    caller = current_caller()
+    answers: list[Answer] = [e if isinstance(e, ApaiseError) else not_found(e.message.name) for e in entries]
+    routable = [(i, e) for i, e in enumerate(entries) if isinstance(e, RouteInput) and caller.sees(e.message.brand)]
+    if not routable:
+        return answers
+    async with deps.db.write() as tx:
+        keys = dict.fromkeys((e.message.brand, e.message.id) for _, e in routable)
+        locked = await store.lock_threads(tx.conn, keys)
+        threads = {key: locked[key] for key in keys}  # announced in the order they came
+        charters = await deps.shelf.in_force(tx.conn, {e.message.brand for _, e in routable})
+        # Older revisions first, so that a batch holding two of them decides both.
+        for index, entry in sorted(routable, key=lambda pair: pair[1].message.edit_revision):
+            message = entry.message
+            thread = threads[message.brand, message.id]
+            answers[index] = thread.route(entry, charters[message.brand], tx.now, deps.new_id)
+        await save(tx, list(threads.values()))
+    deps.meter.decided([decision for thread in threads.values() for decision in thread.added])
+    return answers
+
+
+async def save(tx: Transaction, threads: Sequence[Thread]) -> None:
+    """Write what threads grew by and announce every new decision."""
+    await store.save_threads(tx.conn, threads, tx.now)
+    for thread in threads:
+        for decision in thread.added:
+            tx.record(DECIDED, decision.name, decision.brand, {"cause": decision.cause.name})
+
+
+async def get_decision(deps: Deps, key: store.DecisionKey) -> Decision:
+    """One decision.
+
+    Raises:
+        NotFound: it does not exist.
+    """
+    async with deps.db.read() as conn:
+        found = await store.read_decisions(conn, [key])
+    if key not in found:
+        raise not_found(decision_name(*key))
+    return found[key]
+
+
+async def list_decisions(
+    deps: Deps, brand: str, message: str | None, page_size: int, page_token: str
+) -> tuple[list[Decision], str]:
+    """A page of a message's sequence, or of a brand's decisions when `message` is None; newest first.
+
+    Raises:
+        NotFound: the message was never decided.
+        InvalidArgument: the page size or token is wrong.
+    """
+    limit, scope = page_limit(page_size), f"decisions {brand}/{message or '-'}"
+    position = cursor.decode(page_token, scope)
+    async with deps.db.read() as conn:
+        if message is not None:
+            before = int(position["sequence"]) if position else None
+            found = await store.page_of_message(conn, (brand, message), before, limit + 1)
+        else:
+            found = await store.page_of_brand(conn, brand, _position(position), limit + 1)
+    if message is not None and not found and not position:
+        raise not_found(f"brands/{brand}/messages/{message}")
+    page, more = found[:limit], len(found) > limit
+    return page, cursor.encode(_after(page[-1]), scope) if more else ""
+
+
+def _position(values: dict[str, str | int]) -> tuple[datetime, str, int] | None:
+    if not values:
+        return None
+    return datetime.fromisoformat(str(values["time"])), str(values["message"]), int(values["sequence"])
+
+
+def _after(decision: Decision) -> dict[str, str | int]:
+    return {
+        "time": decision.create_time.isoformat(),
+        "message": decision.message,
+        "sequence": decision.sequence,
+    }
+
+
+async def follow_decisions(deps: Deps, brand: str, token: str) -> AsyncGenerator[tuple[Decision | None, str]]:
+    """Every decision in commit order with the cursor after it; first of all, None with the cursor of the start.
+
+    Raises:
+        NotFound: the caller does not see the brand.
+        OutOfRange: the cursor is older than what is kept.
+    """
+    follower = Follower(deps.db, DECIDED, brand)
+    start = await follower.start(token)
+    yield None, follower.cursor(start)
+    async for events in follower.batches(start):
+        keys = [_key_of(event.resource) for event in events]
+        async with deps.db.read() as conn:
+            found = await store.read_decisions(conn, keys)
+        for event, key in zip(events, keys, strict=True):
+            yield found[key], follower.cursor(event.sequence)
+
+
+def _key_of(resource: str) -> store.DecisionKey:
+    _, brand, _, message, _, sequence = resource.split("/")
+    return brand, message, int(sequence)
+
+
+async def report_outcome(deps: Deps, key: store.DecisionKey, outcome: Outcome) -> Decision:
+    """Keep what the publishing tool reports, each state once.
+
+    Raises:
+        NotFound: the decision does not exist.
+    """
+    async with deps.db.write() as tx:
+        if key not in await store.read_decisions(tx.conn, [key]):
+            raise not_found(decision_name(*key))
+        if await store.add_outcome(tx.conn, key, outcome, tx.caller.actor):
+            tx.record(REPORTED, decision_name(*key), key[0], {"state": outcome.state.name})
+        return (await store.read_decisions(tx.conn, [key]))[key]

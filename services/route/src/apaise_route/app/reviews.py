@@ -1,0 +1,305 @@
+"""The review queue: list, claim, release, resolve, undo, follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Final
+
+from apaise_kit.core import cursor
+from apaise_kit.core.caller import current_caller
+from apaise_kit.core.errors import AlreadyExists, FailedPrecondition, Reason, invalid_field, not_found
+from apaise_kit.core.labels import LABEL_SET
+from apaise_kit.core.names import REVIEW_ITEM, WILDCARD
+from apaise_kit.runtime.db import Transaction
+from apaise_route.adapters import store
+from apaise_route.adapters.store import ItemFilter, ItemView
+from apaise_route.app.decisions import save
+from apaise_route.app.deps import Deps
+from apaise_route.app.paging import Follower, page_limit
+from apaise_route.domain.charter import Charter
+from apaise_route.domain.model import (
+    Correction,
+    Decision,
+    Message,
+    Queue,
+    Resolution,
+    Review,
+    ReviewItem,
+    ReviewReason,
+    ReviewState,
+)
+from apaise_route.domain.thread import check_claim, check_etag, claimed_by_other, closed
+
+REVIEWED: Final = "review.made"
+_SHORTEST: Final = timedelta(seconds=10)
+_LONGEST: Final = timedelta(hours=1)
+_USUAL: Final = timedelta(minutes=5)
+_PAGE_BYTES: Final = 1024 * 1024
+_WAITING: Final = (ReviewState.OPEN, ReviewState.CLAIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a resolution, or its undo, left behind."""
+
+    item: ItemView
+    review: Review
+    decision: Decision
+
+
+async def list_items(
+    deps: Deps,
+    brand: str,
+    queue: Queue | None,
+    state: ReviewState | None,
+    reason: ReviewReason | None,
+    page_size: int,
+    page_token: str,
+) -> tuple[list[ItemView], str]:
+    """A page of items, most urgent first; `brand` may be "-".
+
+    Raises:
+        InvalidArgument: the page size or token is wrong.
+    """
+    limit, scope = page_limit(page_size), f"items {brand} {queue} {state} {reason}"
+    position = cursor.decode(page_token, scope)
+    after = (int(position["urgency"]), int(position["due"]), str(position["id"])) if position else None
+    wanted = ItemFilter(current_caller().visible(brand), queue, (state,) if state else _WAITING, reason)
+    async with deps.db.read() as conn:
+        found = await store.page_of_items(conn, wanted, after, deps.clock.now(), limit + 1)
+    page, token = found[: _fitting([view.message for view, _ in found[:limit]])], ""
+    if len(found) > len(page):
+        urgency, due, item_id = page[-1][1]
+        token = cursor.encode({"urgency": urgency, "due": due, "id": item_id}, scope)
+    return [view for view, _ in page], token
+
+
+def _fitting(texts: Sequence[Message]) -> int:
+    """How many items, one at least, stay well below the size of a gRPC message with texts of up to 32 KiB each."""
+    total = 0
+    for count, message in enumerate(texts):
+        total += len(message.text.encode())
+        if total > _PAGE_BYTES and count:
+            return count
+    return len(texts)
+
+
+async def claim_item(deps: Deps, brand: str, item_id: str, lease: timedelta | None, queue: Queue | None) -> ItemView:
+    """Take an item for a while; "-" is the most urgent open one. Claiming one's own extends the lease.
+
+    Raises:
+        NotFound: it does not exist, or nothing is open.
+        FailedPrecondition: someone else holds it, or nobody waits for it any more.
+    """
+    length = _USUAL if lease is None else lease
+    if not _SHORTEST <= length <= _LONGEST:
+        raise invalid_field("lease", "must be 10 seconds to 1 hour")
+    async with deps.db.write() as tx:
+        item = await _claimed(tx, brand, item_id, length, queue)
+        tx.record("review_item.claimed", REVIEW_ITEM.format(item.brand, item.id), item.brand, {"version": item.version})
+        return await store.view_item(tx.conn, item)
+
+
+async def _claimed(tx: Transaction, brand: str, item_id: str, length: timedelta, queue: Queue | None) -> ReviewItem:
+    until, actor = tx.now + length, tx.caller.actor
+    if item_id == WILDCARD:
+        wanted = ItemFilter(tx.caller.visible(brand), queue, (ReviewState.OPEN,))
+        item = await store.claim_most_urgent(tx.conn, wanted, actor, until, tx.now)
+        if item is None:
+            raise not_found(f"brands/{brand}/reviewItems/{WILDCARD}")
+        return item
+    item = await store.claim_item(tx.conn, brand, item_id, actor, until, tx.now)
+    if item is not None:
+        return item
+    found = await _existing(tx, brand, item_id)
+    raise claimed_by_other(found) if found.waiting else await _refused(tx, found)
+
+
+async def _existing(tx: Transaction, brand: str, item_id: str) -> ReviewItem:
+    item = await store.read_item(tx.conn, brand, item_id)
+    if item is None:
+        raise not_found(REVIEW_ITEM.format(brand, item_id))
+    return item
+
+
+async def _refused(tx: Transaction, item: ReviewItem) -> FailedPrecondition:
+    """Why an item nobody waits for cannot be worked on."""
+    texts = await store.read_texts(tx.conn, [(item.brand, item.message, item.edit_revision)])
+    if item.state is ReviewState.WITHDRAWN and any(stored.message.gone for stored in texts.values()):
+        return FailedPrecondition("The message is gone: nothing is left to review.", reason=Reason.MESSAGE_GONE)
+    return closed(item)
+
+
+async def release_item(deps: Deps, brand: str, item_id: str, etag: str) -> ItemView:
+    """Give a claimed item back.
+
+    Raises:
+        NotFound, Aborted, FailedPrecondition: as `resolve`.
+    """
+    async with deps.db.write() as tx:
+        item = await store.lock_item(tx.conn, brand, item_id)
+        if item is None:
+            raise not_found(REVIEW_ITEM.format(brand, item_id))
+        if not item.waiting:
+            raise await _refused(tx, item)
+        check_claim(item, tx.caller.actor, etag, tx.now, etag_required=False)
+        free = replace(item, state=ReviewState.OPEN, claim_actor="", lease_expire_time=None, version=item.version + 1)
+        await store.put_item(tx.conn, free)
+        tx.record("review_item.released", REVIEW_ITEM.format(brand, item_id), brand, {"version": free.version})
+        return await store.view_item(tx.conn, free)
+
+
+async def resolve_item(
+    deps: Deps,
+    brand: str,
+    item_id: str,
+    etag: str,
+    resolution: Resolution,
+    correction: Correction | None,
+    request_id: str,
+) -> Resolved:
+    """Confirm, correct or skip a claimed item; the same request again gets the same answer.
+
+    Raises:
+        NotFound: the item does not exist.
+        InvalidArgument: resolution and correction do not fit, or a label or clause is unknown.
+        Aborted: the item changed since the etag was read.
+        FailedPrecondition: the caller does not hold its lease, or it is closed.
+        AlreadyExists: (REQUEST_ID_REUSED) this request id resolved something else.
+    """
+    _check_resolution(resolution, correction)
+    request_digest = _digest(brand, item_id, resolution, correction)
+    async with deps.db.write() as tx:
+        item = await _existing(tx, brand, item_id)
+        thread = await store.lock_thread(tx.conn, (brand, item.message))
+        item = await store.lock_item(tx.conn, brand, item_id) or item
+        done = await store.review_of_request(tx.conn, brand, tx.caller.actor, request_id)
+        if done is not None:
+            return await _again(tx, done, request_digest)
+        if not item.waiting:
+            raise await _refused(tx, item)
+        check_claim(item, tx.caller.actor, etag, tx.now)
+        charter = await deps.shelf.one_in_force(tx.conn, brand)
+        _check_clause(correction, charter.charter)
+        key = (brand, item.message, item.edit_revision)
+        assessment = (await store.read_texts(tx.conn, [key]))[key].assessment
+        review = thread.resolve(item, resolution, correction, assessment, charter, tx.caller.actor, tx.now, deps.new_id)
+        review = replace(review, request_id=request_id, request_digest=request_digest)
+        await save(tx, [thread])
+        resolved = await _announce(tx, review, thread.touched[item.id])
+    deps.meter.decided(thread.added)
+    return resolved
+
+
+async def undo_resolution(deps: Deps, brand: str, item_id: str, etag: str) -> Resolved:
+    """Take the last resolution of an item back.
+
+    Raises:
+        NotFound: the item does not exist.
+        Aborted: the item changed since the etag was read.
+        FailedPrecondition: the item is not resolved, or its message is gone.
+    """
+    async with deps.db.write() as tx:
+        item = await _existing(tx, brand, item_id)
+        thread = await store.lock_thread(tx.conn, (brand, item.message))
+        item = await store.lock_item(tx.conn, brand, item_id) or item
+        last = await store.last_review(tx.conn, item)
+        if item.state is not ReviewState.RESOLVED or last is None:
+            raise FailedPrecondition(
+                f"{REVIEW_ITEM.format(brand, item_id)} is not resolved: there is nothing to undo.",
+                metadata={"state": item.state.name},
+            )
+        check_etag(item, etag)
+        charter = await deps.shelf.one_in_force(tx.conn, brand)
+        review = thread.undo(item, last, charter, tx.caller.actor, tx.now, deps.new_id)
+        await save(tx, [thread])
+        resolved = await _announce(tx, review, thread.touched[item.id])
+    deps.meter.decided(thread.added)
+    return resolved
+
+
+async def _announce(tx: Transaction, review: Review, item: ReviewItem) -> Resolved:
+    await store.add_review(tx.conn, review)
+    tx.record(REVIEWED, review_name(review), review.brand, {"resolution": review.resolution.name})
+    view = await store.view_item(tx.conn, item)
+    return Resolved(view, review, view.decision)
+
+
+async def _again(tx: Transaction, done: Review, request_digest: str) -> Resolved:
+    if done.request_digest != request_digest:
+        raise AlreadyExists(
+            "This request_id was used for another resolution. Send a fresh one.", reason=Reason.REQUEST_ID_REUSED
+        )
+    item = await _existing(tx, done.brand, done.review_item)
+    view = await store.view_item(tx.conn, item)
+    key = (done.brand, done.message, done.decision_sequence)
+    decision = (await store.read_decisions(tx.conn, [key])).get(key, view.decision)
+    return Resolved(view, done, decision)
+
+
+def _check_resolution(resolution: Resolution, correction: Correction | None) -> None:
+    if resolution is Resolution.CORRECT and correction is None:
+        raise invalid_field("correction", "say what is right instead, or send CONFIRM")
+    if resolution is not Resolution.CORRECT and correction is not None:
+        raise invalid_field("correction", "goes with CORRECT only")
+    for label in correction.labels if correction else ():
+        if label not in LABEL_SET:
+            close = get_close_matches(label, LABEL_SET, n=1)
+            hint = f"did you mean {close[0]}?" if close else "see the registry of labels"
+            raise invalid_field("correction.labels", f"holds a label that does not exist; {hint}")
+
+
+def _check_clause(correction: Correction | None, charter: Charter) -> None:
+    ids = [clause.id for clause in charter.clauses]
+    if correction is not None and correction.clause and correction.clause not in ids:
+        close = get_close_matches(correction.clause, ids, n=1)
+        hint = f"did you mean {close[0]}?" if close else "read the active charter"
+        raise invalid_field("correction.clause", f"is not a clause of the charter in force; {hint}")
+
+
+def _digest(brand: str, item_id: str, resolution: Resolution, correction: Correction | None) -> str:
+    said = [int(correction.visibility), sorted(correction.labels.items()), correction.clause] if correction else None
+    content = json.dumps([brand, item_id, int(resolution), said], separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def review_name(review: Review) -> str:
+    """Resource name of a review."""
+    return f"brands/{review.brand}/reviews/{review.id}"
+
+
+async def follow_reviews(
+    deps: Deps, brand: str, token: str
+) -> AsyncGenerator[tuple[tuple[Review, Message] | None, str]]:
+    """Every review in commit order with the cursor after it; first of all, None with the cursor of the start.
+
+    A message that may not train comes without its text.
+
+    Raises:
+        NotFound: the caller does not see the brand.
+        OutOfRange: the cursor is older than what is kept.
+    """
+    follower = Follower(deps.db, REVIEWED, brand)
+    start = await follower.start(token)
+    yield None, follower.cursor(start)
+    async for events in follower.batches(start):
+        keys = [(event.brand, event.resource.rpartition("/")[2]) for event in events]
+        async with deps.db.read() as conn:
+            found = await store.read_reviews(conn, keys)
+            texts = await store.read_texts(conn, [(r.brand, r.message, r.edit_revision) for r in found.values()])
+        for event, key in zip(events, keys, strict=True):
+            review = found[key]
+            stored = texts[review.brand, review.message, review.edit_revision]
+            yield (review, _teachable(stored)), follower.cursor(event.sequence)
+
+
+def _teachable(stored: store.StoredText) -> Message:
+    if stored.may_train:
+        return stored.message
+    silent = tuple(replace(attachment, alt_text="") for attachment in stored.message.attachments)
+    return replace(stored.message, text="", attachments=silent)

@@ -1,0 +1,71 @@
+"""Route's composition root: the one place where its parts meet."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from apaise.route.v1.charter_service_pb2_grpc import add_CharterServiceServicer_to_server
+from apaise.route.v1.review_service_pb2_grpc import add_ReviewServiceServicer_to_server
+from apaise.route.v1.route_service_pb2_grpc import add_RouteServiceServicer_to_server
+from apaise_kit.core.clock import Clock, SystemClock
+from apaise_kit.runtime.auth import TokenFile
+from apaise_kit.runtime.db import Database, create_engine, wait_for_database
+from apaise_kit.runtime.logs import configure_logging
+from apaise_kit.runtime.migrations import migrate
+from apaise_kit.runtime.server import Service, Step, build_server, serve
+from apaise_kit.runtime.telemetry import Telemetry
+from apaise_route.adapters.metrics import Metrics
+from apaise_route.adapters.shelf import Shelf
+from apaise_route.adapters.tables import SCHEMA, events
+from apaise_route.app import clocks
+from apaise_route.app.deps import Deps
+from apaise_route.settings import RouteSettings
+from apaise_route.transport.servicer import CharterServicer, ReviewServicer, RouteServicer
+
+PACKAGE = "apaise_route"
+
+
+def services(deps: Deps) -> list[Service]:
+    """The three gRPC services of this process."""
+    return [
+        Service(add_RouteServiceServicer_to_server, RouteServicer(deps), "apaise.route.v1.RouteService"),
+        Service(add_CharterServiceServicer_to_server, CharterServicer(deps), "apaise.route.v1.CharterService"),
+        Service(add_ReviewServiceServicer_to_server, ReviewServicer(deps), "apaise.route.v1.ReviewService"),
+    ]
+
+
+def wire(db: Database, telemetry: Telemetry, clock: Clock) -> tuple[Deps, Metrics]:
+    """What use cases need, over a database that is there or will be."""
+    shelf = Shelf()
+    metrics = Metrics(telemetry.meter, shelf.default.charter)
+    return Deps(db, shelf, metrics, clock), metrics
+
+
+async def main() -> None:
+    """Run the service until it is told to stop."""
+    settings = RouteSettings()
+    configure_logging("route", settings.log_level)
+    telemetry = Telemetry.create("route", settings.metrics_port, settings.otlp_endpoint, settings.host)
+    engine = create_engine(settings.dsn.get_secret_value(), SCHEMA, settings.database_pool)
+    clock = SystemClock()
+    db = Database(engine, SCHEMA, events, clock)
+    deps, metrics = wire(db, telemetry, clock)
+    server = build_server(settings, services(deps), tokens=TokenFile(settings.tokens_file), telemetry=telemetry)
+
+    async def startup() -> None:
+        await wait_for_database(engine)
+        await migrate(settings.dsn.get_secret_value(), SCHEMA, PACKAGE)
+
+    async def measure() -> None:
+        metrics.measured(await clocks.read_queues(deps), clock.now())
+
+    async def shutdown() -> None:
+        await engine.dispose()
+        telemetry.close()
+
+    background: list[Step] = [
+        partial(clocks.every, settings.hold_check_seconds, partial(clocks.end_holds, deps)),
+        partial(clocks.every, settings.queue_metrics_seconds, measure),
+        partial(clocks.every, settings.retention_check_seconds, partial(clocks.forget_events, deps)),
+    ]
+    await serve(server, startup=startup, ready=db.ping, background=background, shutdown=shutdown)

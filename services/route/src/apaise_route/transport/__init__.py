@@ -1,0 +1,1 @@
+"""gRPC: decode, call the use case, encode."""

@@ -1,0 +1,557 @@
+"""Between the contract and the domain: the only module that sees both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypedDict, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from apaise.route.v1 import charter_service_pb2 as charters_pb
+from apaise.route.v1 import decision_pb2 as decisions_pb
+from apaise.route.v1 import review_service_pb2 as reviews_pb
+from apaise.route.v1 import route_service_pb2 as routes_pb
+from apaise.type.v1 import assessment_pb2, message_pb2
+from apaise_kit.core.errors import ApaiseError, invalid_field
+from apaise_kit.core.labels import LABEL_SET
+from apaise_kit.core.names import CHANNEL, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
+from apaise_kit.runtime.status import status_of, status_ok
+from apaise_route.adapters.store import ItemView
+from apaise_route.app.charters import CharterView
+from apaise_route.app.reviews import Resolved, review_name
+from apaise_route.domain.charter import Problem, Severity
+from apaise_route.domain.model import (
+    Absence,
+    ActionState,
+    Assessment,
+    Attachment,
+    Audience,
+    Author,
+    Channel,
+    ChannelKind,
+    Correction,
+    Decision,
+    Message,
+    Moderation,
+    Outcome,
+    Provenance,
+    Queue,
+    Resolution,
+    Review,
+    ReviewReason,
+    ReviewState,
+    RouteInput,
+    Score,
+    Verdict,
+    Visibility,
+    decision_name,
+)
+
+_MAX_TEXT_BYTES: Final = 32 * 1024
+_MAX_DETAIL: Final = 256
+_LATEST_SECONDS: Final = int(datetime(2900, 1, 1, tzinfo=UTC).timestamp())
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/@+=*,#~-]{0,100}")
+# A table, not Verdict(…): an assessment has forty labels and a batch five hundred assessments.
+_VERDICTS: Final = {int(verdict): verdict for verdict in Verdict}
+_SEVERITIES: Final = {
+    Severity.WARNING: charters_pb.CharterProblem.SEVERITY_WARNING,
+    Severity.ERROR: charters_pb.CharterProblem.SEVERITY_ERROR,
+}
+E = TypeVar("E", Absence, ActionState, Audience, ChannelKind, Moderation, Queue, Resolution, ReviewReason, ReviewState)
+
+
+class ResolvedFields(TypedDict):
+    """The fields ResolveReviewItemResponse and UndoResolutionResponse share."""
+
+    review_item: reviews_pb.ReviewItem
+    review: reviews_pb.Review
+    decision: decisions_pb.Decision
+
+
+# -- small things
+
+
+def _time(value: Timestamp, field: str) -> datetime:
+    # Bounded well below year 9999, so that adding a delay to it cannot overflow.
+    if not 0 <= value.seconds < _LATEST_SECONDS or not 0 <= value.nanos < 1_000_000_000:
+        raise invalid_field(field, "must be a time between 1970 and 2900")
+    return value.ToDatetime(tzinfo=UTC)
+
+
+def _stamp(target: Timestamp, value: datetime | None) -> None:
+    if value is not None:
+        target.FromDatetime(value)
+
+
+def _clean(text: str) -> str:
+    """PostgreSQL keeps every character but U+0000."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
+
+
+def _member(kind: type[E], value: int, field: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        raise invalid_field(field, "is not one of the values of the contract, or was left out") from None
+
+
+def optional_member(kind: type[E], value: int, field: str) -> E | None:
+    """An enumeration's value, None when left out.
+
+    Raises:
+        InvalidArgument: a value this version does not know.
+    """
+    return _member(kind, value, field) if value else None
+
+
+def request_id(value: str) -> str:
+    """A caller's request id.
+
+    Raises:
+        InvalidArgument: it is too long, or holds spaces or other characters ids do not have.
+    """
+    if not _REQUEST_ID.fullmatch(value):
+        raise invalid_field("request_id", "must be at most 100 letters, digits and ._:/@+=*,#~- without spaces")
+    return value
+
+
+def lease(request: reviews_pb.ClaimReviewItemRequest) -> timedelta | None:
+    """How long to hold an item, None when left out."""
+    if not request.HasField("lease"):
+        return None
+    value: Duration = request.lease
+    # Bounded before conversion: a Duration reaches ten thousand years, a timedelta computes with less.
+    return timedelta(seconds=min(max(value.seconds, 0), 86_400), microseconds=value.nanos // 1000)
+
+
+# -- names
+
+
+def decision_key(name: str) -> tuple[str, str, int]:
+    """Brand, message and sequence of a decision's name.
+
+    Raises:
+        InvalidArgument: it is not written like one.
+    """
+    match name.split("/"):
+        case ["brands", brand, "messages", message, "decisions", sequence]:
+            if sequence.isascii() and sequence.isdigit() and len(sequence) < 10:
+                return check_slug(brand, "name"), check_slug(message, "name"), int(sequence)
+    raise invalid_field("name", "must look like brands/{brand}/messages/{message}/decisions/{decision}")
+
+
+def message_parent(parent: str) -> tuple[str, str | None]:
+    """Brand and message of a list's parent; the message is None for `brands/{brand}/messages/-`.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    match parent.split("/"):
+        case ["brands", brand, "messages", "-"]:
+            return check_slug(brand, "parent"), None
+    return MESSAGE.parse(parent, "parent")
+
+
+def item_name(name: str) -> Name:
+    """Brand and id of a review item to claim: the id, and with it the brand, may be "-".
+
+    Raises:
+        InvalidArgument: it is not written like one.
+    """
+    match name.split("/"):
+        case ["brands", brand, "reviewItems", "-"]:
+            return Name(brand if brand == WILDCARD else check_slug(brand, "name"), WILDCARD)
+    return REVIEW_ITEM.parse(name)
+
+
+def charter_key(name: str) -> tuple[str, str]:
+    """Brand and version of a charter's name.
+
+    Raises:
+        InvalidArgument: it is not written like one.
+    """
+    match name.split("/"):
+        case ["brands", brand, "charters", version]:
+            return check_slug(brand, "name"), check_slug(version, "name")
+    raise invalid_field("name", "must look like brands/{brand}/charters/{version}")
+
+
+# -- decoding
+
+
+def route_inputs(request: routes_pb.BatchRouteRequest) -> list[RouteInput | ApaiseError]:
+    """The inputs of a batch; one that is wrong is its own refusal and hurts no other."""
+    return [_input_or_error(entry) for entry in request.inputs]
+
+
+def _input_or_error(entry: routes_pb.RouteInput) -> RouteInput | ApaiseError:
+    try:
+        return route_input(entry)
+    except ApaiseError as error:
+        return error
+
+
+def route_input(entry: routes_pb.RouteInput) -> RouteInput:
+    """One input.
+
+    Raises:
+        InvalidArgument: a field is missing or does not fit the others.
+    """
+    message = _message(entry.message)
+    channel = _channel(entry.channel)
+    if (channel.brand, channel.id) != (message.brand, message.channel):
+        raise invalid_field("channel.name", "must be the message's own channel")
+    given = entry.HasField("assessment")
+    absence = optional_member(Absence, entry.absence, "absence") or Absence.NONE
+    if given == (absence is not Absence.NONE):
+        raise invalid_field("absence", "give an assessment or the reason for its absence, exactly one of the two")
+    return RouteInput(message, channel, assessment(entry.assessment) if given else None, absence)
+
+
+def _message(pb: message_pb2.Message) -> Message:
+    brand, message_id = MESSAGE.parse(pb.name, "message.name")
+    channel = CHANNEL.parse(pb.channel, "message.channel")
+    if channel.brand != brand:
+        raise invalid_field("message.channel", "must be a channel of the message's brand")
+    if pb.edit_revision < 1:
+        raise invalid_field("message.edit_revision", "counts from 1")
+    if not pb.HasField("received_time"):
+        raise invalid_field("message.received_time", "is what clocks count from; ingest fills it in")
+    if len(pb.text) > _MAX_TEXT_BYTES // 4 and len(pb.text.encode()) > _MAX_TEXT_BYTES:
+        raise invalid_field("message.text", f"must be at most {_MAX_TEXT_BYTES} bytes")
+    return Message(
+        brand=brand,
+        id=message_id,
+        channel=channel.id,
+        edit_revision=pb.edit_revision,
+        text=_clean(pb.text),
+        external_id=_clean(pb.external_id),
+        received_time=_time(pb.received_time, "message.received_time"),
+        author=_author(pb.author),
+        event=_clean(pb.event),
+        thread=_clean(pb.thread),
+        parent=_clean(pb.parent),
+        permalink=_clean(pb.permalink),
+        language_hint=_clean(pb.language_hint),
+        language=_clean(pb.language),
+        language_confidence=pb.language_confidence,
+        attachments=tuple(Attachment(a.kind, _clean(a.uri), _clean(a.alt_text)) for a in pb.attachments),
+        rating=pb.rating if pb.HasField("rating") else None,
+        published_time=_time(pb.published_time, "message.published_time") if pb.HasField("published_time") else None,
+        published_time_trusted=pb.published_time_trusted,
+        edit_time=_time(pb.edit_time, "message.edit_time") if pb.HasField("edit_time") else None,
+        may_train=pb.may_train if pb.HasField("may_train") else None,
+        gone=pb.gone,
+    )
+
+
+def _author(pb: message_pb2.Author) -> Author:
+    return Author(
+        platform_id=_clean(pb.platform_id),
+        display_name=_clean(pb.display_name),
+        author_key=_clean(pb.author_key),
+        account_create_time=_time(pb.account_create_time, "message.author.account_create_time")
+        if pb.HasField("account_create_time")
+        else None,
+        follows_page=pb.follows_page if pb.HasField("follows_page") else None,
+        roles=tuple(map(_clean, pb.roles)),
+    )
+
+
+def _channel(pb: message_pb2.Channel) -> Channel:
+    brand, channel_id = CHANNEL.parse(pb.name, "channel.name")
+    return Channel(
+        brand=brand,
+        id=channel_id,
+        kind=_member(ChannelKind, pb.kind, "channel.kind"),
+        audience=_member(Audience, pb.audience, "channel.audience"),
+        moderation=_member(Moderation, pb.moderation_mode, "channel.moderation_mode"),
+    )
+
+
+def assessment(pb: assessment_pb2.Assessment) -> Assessment:
+    """An assessment; labels this version does not know are left out, an unset verdict reads as UNSURE.
+
+    Probabilities are rounded to 3 decimals here, before any condition reads them.
+    """
+    p = pb.provenance
+    return Assessment(
+        scores={
+            label: Score(round(score.probability, 3), _VERDICTS.get(score.verdict, Verdict.UNSURE))
+            for label, score in pb.labels.items()
+            if label in LABEL_SET
+        },
+        language=pb.language,
+        truncated=pb.truncated,
+        fallback=pb.fallback,
+        fallback_reason=pb.fallback_reason,
+        provenance=Provenance(p.encoder, p.adapter, p.thresholds, p.normalizer, p.precedents),
+    )
+
+
+def outcome(pb: decisions_pb.ActionOutcome, now: datetime) -> Outcome:
+    """What a platform did; without a time, now.
+
+    Raises:
+        InvalidArgument: no state, or a detail over 256 characters.
+    """
+    if len(pb.detail) > _MAX_DETAIL:
+        raise invalid_field("outcome.detail", f"must be at most {_MAX_DETAIL} characters")
+    when = _time(pb.time, "outcome.time") if pb.HasField("time") else now
+    return Outcome(_member(ActionState, pb.state, "outcome.state"), when, _clean(pb.detail))
+
+
+def item_filters(
+    request: reviews_pb.ListReviewItemsRequest,
+) -> tuple[Queue | None, ReviewState | None, ReviewReason | None]:
+    """Queue, state and reason a list is narrowed to."""
+    return (
+        optional_member(Queue, request.queue, "queue"),
+        optional_member(ReviewState, request.state, "state"),
+        optional_member(ReviewReason, request.reason, "reason"),
+    )
+
+
+def resolved(request: reviews_pb.ResolveReviewItemRequest) -> tuple[Resolution, Correction | None]:
+    """What the person does, and what is right instead."""
+    return _resolution(request), _correction(request)
+
+
+def _resolution(request: reviews_pb.ResolveReviewItemRequest) -> Resolution:
+    """What the person does.
+
+    Raises:
+        InvalidArgument: none of CONFIRM, CORRECT, SKIP.
+    """
+    value = _member(Resolution, request.resolution, "resolution")
+    if value is Resolution.UNDO:
+        raise invalid_field("resolution", "must be CONFIRM, CORRECT or SKIP; UndoResolution takes one back")
+    return value
+
+
+def _correction(request: reviews_pb.ResolveReviewItemRequest) -> Correction | None:
+    """What is right instead, None when left out.
+
+    Raises:
+        InvalidArgument: no visibility.
+    """
+    if not request.HasField("correction"):
+        return None
+    pb = request.correction
+    if pb.visibility not in (1, 2, 3, 4):
+        raise invalid_field("correction.visibility", "must be KEEP, HOLD, HIDE or DELETE")
+    return Correction(Visibility(pb.visibility), dict(pb.labels), pb.clause)
+
+
+# -- encoding
+
+
+def results(answers: Iterable[Decision | ApaiseError]) -> routes_pb.BatchRouteResponse:
+    """BatchRoute's response."""
+    response = routes_pb.BatchRouteResponse()
+    for answer in answers:
+        if isinstance(answer, ApaiseError):
+            response.results.add(status=status_of(answer))
+        else:
+            response.results.add(status=status_ok(), decision=decision_pb(answer))
+    return response
+
+
+def decision_pb(decision: Decision) -> decisions_pb.Decision:
+    """A decision."""
+    ruling = decision.ruling
+    pb = decisions_pb.Decision(
+        name=decision.name,
+        message=MESSAGE.format(decision.brand, decision.message),
+        edit_revision=decision.edit_revision,
+        sequence=decision.sequence,
+        cause=int(decision.cause),  # type: ignore[arg-type]
+        actor=decision.actor,
+        supersedes=decision.supersedes,
+        visibility=int(ruling.visibility),  # type: ignore[arg-type]
+        ground=int(ruling.ground),  # type: ignore[arg-type]
+        automated=decision.automated,
+        clause=ruling.clause,
+        queue=int(ruling.queue),  # type: ignore[arg-type]
+        priority=ruling.priority,
+        reply_posture=ruling.reply_posture,
+        hold_then=int(ruling.hold_then),  # type: ignore[arg-type]
+        charter=decision.charter,
+        charter_digest=decision.charter_digest,
+        absence=int(decision.absence),  # type: ignore[arg-type]
+        channel=CHANNEL.format(decision.brand, decision.channel),
+        external_id=decision.external_id,
+        review_item=REVIEW_ITEM.format(decision.brand, decision.review_item) if decision.review_item else "",
+        explanation=ruling.explanation,
+    )
+    for reason in ruling.reasons:
+        pb.reasons.add(clause=reason.clause, visibility=int(reason.visibility), evidence=reason.evidence)
+    _stamp(pb.create_time, decision.create_time)
+    _stamp(pb.due_time, ruling.due_time)
+    _stamp(pb.hold_expire_time, ruling.hold_expire_time)
+    if decision.provenance is not None:
+        pb.provenance.CopyFrom(_provenance_pb(decision.provenance))
+    if decision.outcome is not None:
+        pb.outcome.state = int(decision.outcome.state)  # type: ignore[assignment]
+        pb.outcome.detail = decision.outcome.detail
+        _stamp(pb.outcome.time, decision.outcome.time)
+    return pb
+
+
+def _provenance_pb(value: Provenance) -> assessment_pb2.Provenance:
+    return assessment_pb2.Provenance(
+        encoder=value.encoder,
+        adapter=value.adapter,
+        thresholds=value.thresholds,
+        normalizer=value.normalizer,
+        precedents=value.precedents,
+    )
+
+
+def assessment_pb(value: Assessment) -> assessment_pb2.Assessment:
+    """An assessment."""
+    pb = assessment_pb2.Assessment(
+        language=value.language,
+        truncated=value.truncated,
+        fallback=value.fallback,
+        fallback_reason=value.fallback_reason,  # type: ignore[arg-type]
+        provenance=_provenance_pb(value.provenance),
+    )
+    for label, score in value.scores.items():
+        pb.labels[label].probability = score.probability
+        pb.labels[label].verdict = int(score.verdict)  # type: ignore[assignment]
+    return pb
+
+
+def message_pb(value: Message) -> message_pb2.Message:
+    """A message."""
+    author = value.author
+    pb = message_pb2.Message(
+        name=value.name,
+        channel=value.channel_name,
+        event=value.event,
+        external_id=value.external_id,
+        thread=value.thread,
+        parent=value.parent,
+        permalink=value.permalink,
+        text=value.text,
+        language_hint=value.language_hint,
+        language=value.language,
+        language_confidence=value.language_confidence,
+        author=message_pb2.Author(
+            platform_id=author.platform_id,
+            display_name=author.display_name,
+            author_key=author.author_key,
+            follows_page=author.follows_page,
+            roles=author.roles,
+        ),
+        rating=value.rating,
+        edit_revision=value.edit_revision,
+        may_train=value.may_train,
+        published_time_trusted=value.published_time_trusted,
+        gone=value.gone,
+    )
+    for a in value.attachments:
+        pb.attachments.add(kind=a.kind, uri=a.uri, alt_text=a.alt_text)
+    _stamp(pb.author.account_create_time, author.account_create_time)
+    _stamp(pb.published_time, value.published_time)
+    _stamp(pb.received_time, value.received_time)
+    _stamp(pb.edit_time, value.edit_time)
+    return pb
+
+
+def item_pb(view: ItemView, now: datetime) -> reviews_pb.ReviewItem:
+    """A review item as it stands at an instant."""
+    item = view.item
+    state = item.state_at(now)
+    pb = reviews_pb.ReviewItem(
+        name=REVIEW_ITEM.format(item.brand, item.id),
+        message=message_pb(view.message),
+        decision=decision_pb(view.decision),
+        reason=int(item.reason),  # type: ignore[arg-type]
+        sampling_probability=item.sampling_probability,
+        queue=int(item.queue),  # type: ignore[arg-type]
+        priority=item.priority,
+        state=int(state),  # type: ignore[arg-type]
+        etag=str(item.version),
+    )
+    if view.assessment is not None:
+        pb.assessment.CopyFrom(assessment_pb(view.assessment))
+    if state is ReviewState.CLAIMED:
+        pb.claim_actor = item.claim_actor
+        _stamp(pb.lease_expire_time, item.lease_expire_time)
+    _stamp(pb.due_time, item.due_time)
+    _stamp(pb.create_time, item.create_time)
+    return pb
+
+
+def review_pb(review: Review) -> reviews_pb.Review:
+    """A review."""
+    brand = review.brand
+    pb = reviews_pb.Review(
+        name=review_name(review),
+        review_item=REVIEW_ITEM.format(brand, review.review_item),
+        message=MESSAGE.format(brand, review.message),
+        edit_revision=review.edit_revision,
+        resolution=int(review.resolution),  # type: ignore[arg-type]
+        undoes=f"brands/{brand}/reviews/{review.undoes}" if review.undoes else "",
+        actor=review.actor,
+        visibility_before=int(review.visibility_before),  # type: ignore[arg-type]
+        visibility_after=int(review.visibility_after),  # type: ignore[arg-type]
+        clause=review.clause,
+        labels_before=_floats(review.labels_before),
+        labels_after=dict(review.labels_after),
+        reason=int(review.reason),  # type: ignore[arg-type]
+        sampling_probability=review.sampling_probability,
+    )
+    if review.decision_sequence:
+        pb.decision = decision_name(brand, review.message, review.decision_sequence)
+    if review.provenance is not None:
+        pb.provenance.CopyFrom(_provenance_pb(review.provenance))
+    _stamp(pb.create_time, review.create_time)
+    return pb
+
+
+def resolved_pb(value: Resolved, now: datetime) -> ResolvedFields:
+    """What a resolution or its undo left behind, as the fields of either response."""
+    return {
+        "review_item": item_pb(value.item, now),
+        "review": review_pb(value.review),
+        "decision": decision_pb(value.decision),
+    }
+
+
+def followed_review(found: tuple[Review, Message] | None, cursor: str) -> reviews_pb.FollowReviewsResponse:
+    """One step of the stream of reviews."""
+    if found is None:
+        return reviews_pb.FollowReviewsResponse(cursor=cursor)
+    review, message = found
+    return reviews_pb.FollowReviewsResponse(review=review_pb(review), message=message_pb(message), cursor=cursor)
+
+
+def _floats(values: Mapping[str, float]) -> dict[str, float]:
+    return {key: float(value) for key, value in values.items()}
+
+
+def charter_pb(view: CharterView) -> charters_pb.Charter:
+    """A charter."""
+    pb = charters_pb.Charter(
+        name=view.name,
+        source=view.source,
+        digest=view.digest,
+        active=view.active,
+        create_actor=view.create_actor,
+        etag=view.etag,
+    )
+    _stamp(pb.create_time, view.create_time)
+    return pb
+
+
+def problems_pb(problems: Iterable[Problem]) -> list[charters_pb.CharterProblem]:
+    """A charter's problems."""
+    return [
+        charters_pb.CharterProblem(severity=_SEVERITIES[p.severity], line=p.line, message=p.message) for p in problems
+    ]

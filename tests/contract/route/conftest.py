@@ -1,0 +1,111 @@
+"""A route service to talk to: in this process over an embedded PostgreSQL, or one that runs already.
+
+To run these tests against a running service, name it in APAISE_TEST_ROUTE (host:port), and in APAISE_TEST_TOKENS its
+token file, to which the tests add theirs. Tests that own the clock are then left out.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from apaise.route.v1 import route_service_pb2 as routes_pb
+from apaise.route.v1.charter_service_pb2_grpc import CharterServiceStub
+from apaise.route.v1.decision_pb2 import Decision
+from apaise.route.v1.review_service_pb2_grpc import ReviewServiceStub
+from apaise.route.v1.route_service_pb2_grpc import RouteServiceStub
+from apaise_kit.runtime.client import open_channel
+from apaise_kit.runtime.db import Database, create_engine
+from apaise_kit.runtime.migrations import migrate
+from apaise_kit.runtime.telemetry import Telemetry
+from apaise_kit.testing import FakeClock, running, tokens
+from apaise_route.adapters.tables import SCHEMA, events
+from apaise_route.app.deps import Deps
+from apaise_route.bootstrap import PACKAGE, services, wire
+
+if TYPE_CHECKING:
+    from apaise.route.v1.charter_service_pb2_grpc import CharterServiceAsyncStub
+    from apaise.route.v1.review_service_pb2_grpc import ReviewServiceAsyncStub
+    from apaise.route.v1.route_service_pb2_grpc import RouteServiceAsyncStub
+
+EVERYONE = ("service", "moderator", "lead", "operator", "ml_engineer")
+
+
+@dataclass
+class Door:
+    """Where calls go. `deps` and `clock` are there when the service lives in this process."""
+
+    address: str
+    mint: Any
+    deps: Deps | None = None
+    clock: FakeClock | None = None
+    channels: list[grpc.aio.Channel] = field(default_factory=list)
+
+    def channel(
+        self, actor: str = "tester", roles: Sequence[str] = EVERYONE, brands: Sequence[str] = ("*",)
+    ) -> grpc.aio.Channel:
+        """A channel for one caller."""
+        channel = open_channel(self.address, self.mint(actor, roles, brands), timeout=20.0)
+        self.channels.append(channel)
+        return channel
+
+    def route(self, **caller: Any) -> RouteServiceAsyncStub:
+        return RouteServiceStub(self.channel(**caller))
+
+    def review(self, **caller: Any) -> ReviewServiceAsyncStub:
+        return ReviewServiceStub(self.channel(**caller))
+
+    def charter(self, **caller: Any) -> CharterServiceAsyncStub:
+        return CharterServiceStub(self.channel(**caller))
+
+    async def decide(self, *inputs: routes_pb.RouteInput) -> list[Decision]:
+        """Route inputs that must all be decided."""
+        response = await self.route().BatchRoute(routes_pb.BatchRouteRequest(inputs=inputs))
+        assert [result.status.code for result in response.results] == [0] * len(inputs)
+        return [result.decision for result in response.results]
+
+
+@pytest_asyncio.fixture
+async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
+    """The service under test."""
+    address = os.environ.get("APAISE_TEST_ROUTE")
+    if address:
+        file = Path(os.environ["APAISE_TEST_TOKENS"])
+        found = Door(address, lambda actor, roles, brands: tokens(file, actor=actor, roles=roles, brands=brands))
+        yield found
+        for channel in found.channels:
+            await channel.close()
+        return
+    dsn: str = request.getfixturevalue("module_dsn")
+    await migrate(dsn, SCHEMA, PACKAGE)
+    clock = FakeClock()
+    engine = create_engine(dsn, SCHEMA)
+    deps, _ = wire(Database(engine, SCHEMA, events, clock), Telemetry.off(), clock)
+    async with running(*services(deps)) as server:
+        found = Door(server.address, server.token, deps, clock)
+        yield found
+        for channel in found.channels:
+            await channel.close()
+    await engine.dispose()
+
+
+@pytest.fixture
+def clocked(door: Door) -> Door:
+    """The service with its clock in our hands."""
+    if door.clock is None:
+        pytest.skip("needs to own the clock")
+    return door
+
+
+@pytest.fixture
+def brand() -> str:
+    """A brand no other test uses."""
+    return f"t-{secrets.token_hex(5)}"
