@@ -1,0 +1,1 @@
+"""Classify's outside: PostgreSQL, the replicas, and the queue in front of them."""

@@ -1,0 +1,104 @@
+"""What the use cases need from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from apaise_classify.domain.adapters import Adapter, Report, Revision, Settlement, Wish
+from apaise_classify.domain.reading import Reading, Row, Vectors
+
+
+class Reader(Protocol):
+    """The replicas, as one: whatever runs them, the same suite holds."""
+
+    async def read(self, rows: Sequence[Row]) -> list[Reading]:
+        """Read rows of mixed brands, in order, each by one revision entirely.
+
+        Raises:
+            ResourceExhausted: more is waiting than can be read in time.
+            Unavailable: no replica answers.
+        """
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """House vectors, in order.
+
+        Raises:
+            ResourceExhausted, Unavailable: as `read`.
+        """
+        ...
+
+    async def nudge(self) -> None:
+        """Tell replicas that wishes changed. Best effort: they look by themselves every second."""
+        ...
+
+    async def alive(self) -> bool:
+        """Whether a replica answers now."""
+        ...
+
+
+class Place(NamedTuple):
+    """Where a list stopped: creation time (microseconds since the epoch) and revision of the last adapter shown."""
+
+    created: int
+    revision: str
+
+
+class AdapterStore(Protocol):
+    """Revisions and wishes, as callers see them."""
+
+    async def wish(self, revision: Revision, request_id: str) -> Wish:
+        """Register a revision and wish for it, in one transaction; the wish already there if it is this one.
+
+        Raises:
+            AlreadyExists: the id names other content.
+        """
+        ...
+
+    async def wish_back(self, brand: str, revision: str | None, request_id: str) -> Wish:
+        """Wish for a revision that served before, or for the house.
+
+        Raises:
+            NotFound: there is no such revision.
+            FailedPrecondition: (WRONG_STATE) it never served.
+        """
+        ...
+
+    async def settle(self, brand: str, generation: int) -> Settlement:
+        """Conclude on a wish from the replicas' reports, and write the conclusion once.
+
+        A failed wish goes back to what served before, under a new generation.
+
+        Raises:
+            Aborted: a later wish took its place.
+        """
+        ...
+
+    async def unsettled(self) -> list[Wish]:
+        """Wishes nobody has concluded on, of all brands: a caller may have died waiting."""
+        ...
+
+    async def get(self, brand: str, revision: str) -> Adapter:
+        """One revision.
+
+        Raises:
+            NotFound: there is none.
+        """
+        ...
+
+    async def page(self, brand: str, limit: int, after: Place | None) -> list[Adapter]:
+        """A brand's revisions, newest first, at most `limit`, after a place."""
+        ...
+
+
+class ReplicaStore(Protocol):
+    """Wishes and reports, as a replica sees them."""
+
+    async def wishes(self) -> list[Wish]:
+        """Every brand's wish."""
+        ...
+
+    async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:
+        """Say that this replica lives, and what changed since it last said so."""
+        ...

@@ -1,0 +1,173 @@
+"""Rows in, readings out, and how a reading becomes an assessment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Final
+
+from apaise_kit.core.errors import InvalidArgument, Reason, Violation, invalid_field
+
+HOUSE: Final = "house"
+MAX_ITEMS: Final = 500
+MAX_REQUEST_BYTES: Final = 3_500_000
+MAX_TEXT_BYTES: Final = 32 * 1024
+UNKNOWN_LANGUAGE: Final = "und"
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text and the brand (slug) whose culture reads it."""
+
+    brand: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """YES at or above `yes`, NO at or below `no`, UNSURE between."""
+
+    yes: float
+    no: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One way of reading: an adapter revision, or the house, with all that an assessment must name.
+
+    `thresholds` follows the order of `labels`.
+    """
+
+    revision: str
+    labels: tuple[str, ...]
+    thresholds: tuple[Threshold, ...]
+    thresholds_revision: str
+    encoder: str
+    normalizer: str
+
+
+class Fallback(StrEnum):
+    """Why the house read a brand's row."""
+
+    NONE = "none"
+    NO_ADAPTER = "no_adapter"
+    ADAPTER_FAILED = "adapter_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a replica answers for one row: probabilities in the order of its edition's labels, 3 decimals."""
+
+    scores: tuple[float, ...]
+    edition: Edition
+    truncated: bool
+    fallback: Fallback
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Unit vectors in the order of the texts, and the digest of the encoder that made them."""
+
+    values: tuple[tuple[float, ...], ...]
+    encoder: str
+
+
+class Verdict(Enum):
+    """How a probability reads at its thresholds."""
+
+    YES = "yes"
+    NO = "no"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One label's probability and verdict."""
+
+    probability: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a text was understood to be."""
+
+    labels: dict[str, Score]
+    language: str
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One text as a caller gives it; `context` holds the surrounding texts, read only by models trained with them."""
+
+    brand: str
+    text: str
+    language: str = ""
+    context: tuple[str, ...] = ()
+
+    def check(self, field: str) -> None:
+        """Refuse what cannot be read; `field` is its path in the request.
+
+        Raises:
+            InvalidArgument: EMPTY_MESSAGE, TEXT_TOO_LONG or INVALID_FIELD.
+        """
+        check_text(self.text, f"{field}.text")
+        for text in self.context:
+            _check_size(text, f"{field}.context")
+        if self.language and not _LANGUAGE.fullmatch(self.language):
+            raise invalid_field(f"{field}.language", "must be an ISO 639-1 code, `und`, or empty")
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse an empty or oversized text.
+
+    Raises:
+        InvalidArgument: EMPTY_MESSAGE or TEXT_TOO_LONG.
+    """
+    if not text:
+        raise invalid_field(field, "must hold at least one character", Reason.EMPTY_MESSAGE)
+    _check_size(text, field)
+
+
+def _check_size(text: str, field: str) -> None:
+    # A character takes at most 4 bytes: only texts that may be too long are encoded to be measured.
+    if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
+        raise invalid_field(field, f"must be at most {MAX_TEXT_BYTES} bytes of UTF-8", Reason.TEXT_TOO_LONG)
+
+
+def check_batch(items: int, size: int, field: str) -> None:
+    """Refuse an empty or oversized batch of `items` items and `size` bytes.
+
+    Raises:
+        InvalidArgument: INVALID_FIELD when empty, BATCH_TOO_LARGE with the limits as metadata.
+    """
+    if not items:
+        raise invalid_field(field, f"must hold 1 to {MAX_ITEMS} items")
+    if items > MAX_ITEMS or size > MAX_REQUEST_BYTES:
+        description = f"must hold at most {MAX_ITEMS} items and {MAX_REQUEST_BYTES} bytes; split the batch"
+        raise InvalidArgument(
+            f"{field}: {description}",
+            reason=Reason.BATCH_TOO_LARGE,
+            metadata={"max_items": str(MAX_ITEMS), "max_bytes": str(MAX_REQUEST_BYTES)},
+            violations=(Violation(field, description),),
+        )
+
+
+def verdict(probability: float, threshold: Threshold) -> Verdict:
+    """Read one probability."""
+    if probability >= threshold.yes:
+        return Verdict.YES
+    return Verdict.NO if probability <= threshold.no else Verdict.UNSURE
+
+
+def assess(reading: Reading, language: str) -> Assessment:
+    """Turn a reading into an assessment at its own edition's thresholds."""
+    edition = reading.edition
+    labels = {
+        label: Score(probability, verdict(probability, threshold))
+        for label, probability, threshold in zip(edition.labels, reading.scores, edition.thresholds, strict=True)
+    }
+    return Assessment(labels, language or UNKNOWN_LANGUAGE, reading)

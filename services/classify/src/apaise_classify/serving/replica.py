@@ -1,0 +1,151 @@
+"""A replica: an engine on its one thread, a pool converging on the wishes, and reads between the two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from apaise_classify.domain.adapters import Report, Revision, Wish
+from apaise_classify.domain.ports import ReplicaStore
+from apaise_classify.domain.reading import Reading, Row, Vectors
+from apaise_classify.serving.edition import ReadingEngine
+from apaise_classify.serving.load import load_adapter
+from apaise_classify.serving.pool import Pool
+from apaise_kit.core.errors import Unavailable
+from apaise_kit.core.ids import new_id
+from apaise_kit.runtime.logs import get_logger
+from mlops.base.adapter import AdapterFiles
+from mlops.base.normalize import normalize
+
+_LONGEST_BACKOFF: Final = 15.0
+_log = get_logger(__name__)
+
+
+class Replica:
+    """One encoder in one process. Everything that touches its tensors runs on one worker thread, in turn."""
+
+    def __init__(
+        self,
+        engine: ReadingEngine,
+        worker: ThreadPoolExecutor,
+        store: ReplicaStore,
+        cache: Path,
+        *,
+        keep: int = 1,
+        interval: float = 1.0,
+    ) -> None:
+        """Wire a replica; `start` sets it going.
+
+        Args:
+            engine: made on the worker's thread.
+            worker: a pool of exactly one thread.
+            store: wishes and reports.
+            cache: folder for fetched adapters.
+            keep: retired revisions kept resident per brand.
+            interval: seconds between two looks at the wishes.
+        """
+        self.id = new_id()
+        self._engine = engine
+        self._worker = worker
+        self._store = store
+        self._cache = cache
+        self._interval = interval
+        self._pool = Pool(engine, self._on_engine, self._load, keep=keep)
+        self._said: dict[str, Report] = {}
+        self._nudged = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, patience: float = 15.0) -> None:
+        """Converge once, then keep converging in a task of its own.
+
+        Args:
+            patience: seconds to wait for the first wishes. Without them every brand would be read by the house, which
+                is honest (the assessments say so) but worse than starting a little later.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not await self._look():
+                    await self._pause(min(0.5, self._interval))
+        self._task = asyncio.create_task(self._run(), name="adapter-pool")
+
+    async def stop(self) -> None:
+        """Stop converging, let the pass under way end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
+
+    async def read(self, rows: Sequence[Row]) -> list[Reading]:
+        """Read rows of mixed brands, each by one revision entirely."""
+        readings: list[Reading] = await self._on_engine(lambda: self._read(rows))
+        return readings
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """House vectors."""
+        values = await self._on_engine(lambda: self._engine.embed([normalize(text) for text in texts]))
+        return Vectors(tuple(tuple(row) for row in values.tolist()), self.encoder)
+
+    def nudge(self) -> None:
+        """Look at the wishes now."""
+        self._nudged.set()
+
+    @property
+    def encoder(self) -> str:
+        """Digest of the encoder it reads with."""
+        return self._engine.house.encoder
+
+    @property
+    def running(self) -> bool:
+        """Whether the pool's task is alive: without it nothing would ever change again."""
+        return self._task is not None and not self._task.done()
+
+    def _read(self, rows: Sequence[Row]) -> list[Reading]:
+        # The lease is taken here, on the engine's thread: a call that is cancelled meanwhile cannot end it early.
+        with self._pool.lease() as snapshot:
+            seats = [snapshot.seat(row.brand) for row in rows]
+            scores, truncated = self._engine.read(
+                [normalize(row.text) for row in rows], [seat.slot for seat, _ in seats]
+            )
+        return [
+            Reading(tuple(scores[n, seat.columns].tolist()), seat.edition, truncated[n], fallback)
+            for n, (seat, fallback) in enumerate(seats)
+        ]
+
+    async def _run(self) -> None:
+        delay = self._interval
+        while True:
+            await self._pause(delay)
+            delay = self._interval if await self._look() else min(_LONGEST_BACKOFF, delay * 2)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until nudged, or that long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        self._nudged.clear()
+
+    async def _look(self) -> bool:
+        """One look at the wishes: converge, report. False when the store is away; what serves keeps serving."""
+        try:
+            wishes = await self._store.wishes()
+            await self._pool.converge(wishes)
+            await self._say(wishes)
+        except Unavailable:
+            return False
+        return True
+
+    async def _say(self, wishes: Sequence[Wish]) -> None:
+        reports = self._pool.reports(wishes)
+        changed = [report for report in reports if self._said.get(report.brand) != report]
+        await self._store.report(self.id, self.encoder, changed)
+        self._said = {report.brand: report for report in reports}
+
+    async def _load(self, revision: Revision) -> AdapterFiles:
+        return await asyncio.to_thread(load_adapter, revision, self.encoder, self._cache, self._engine.load)
+
+    def _on_engine(self, function: Callable[[], Any]) -> Awaitable[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._worker, function)

@@ -1,0 +1,1 @@
+"""Classify's gRPC side."""

@@ -1,0 +1,320 @@
+"""Every RPC over a real socket, with every interceptor, the fake engine and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from apaise.classify.v1 import classify_service_pb2 as pb
+from apaise.classify.v1.classify_service_pb2_grpc import ClassifyServiceStub, add_ClassifyServiceServicer_to_server
+from apaise.type.v1 import assessment_pb2
+from apaise_classify.domain.adapters import Revision
+from apaise_classify.testing import LABELS, TinyHouse
+from apaise_classify.transport.servicer import SERVICE, ClassifyServicer
+from apaise_kit.core.labels import LABEL_SET
+from apaise_kit.runtime.server import Service
+from apaise_kit.runtime.status import failure_of, failure_of_status
+from apaise_kit.testing.server import Running, running
+
+from .conftest import Mesh, start
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Up:
+    mesh: Mesh
+    server: Running
+
+    def stub(self, *roles: str, brands: tuple[str, ...] = ("*",)) -> Any:
+        return ClassifyServiceStub(self.server.channel(roles=roles or ("service",), brands=brands))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up(postgres_server: Any, tiny: TinyHouse, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    root = tmp_path_factory.mktemp("adapters")
+    async with start("fake", postgres_server.fresh_database(), tiny, root) as mesh:
+        servicer = ClassifyServicer(mesh.reader, mesh.store)
+        async with running(Service(add_ClassifyServiceServicer_to_server, servicer, SERVICE)) as server:
+            yield Up(mesh, server)
+
+
+def message(revision: Revision) -> pb.Adapter:
+    return pb.Adapter(
+        name=f"brands/{revision.brand}/adapters/{revision.id}",
+        artifact_uri=revision.artifact_uri,
+        digest=revision.digest,
+        encoder=revision.encoder,
+    )
+
+
+def request(revision: Revision) -> pb.ActivateAdapterRequest:
+    return pb.ActivateAdapterRequest(adapter=message(revision), request_id="a request")
+
+
+def one(brand: str, text: str, **more: Any) -> pb.Input:
+    return pb.Input(brand=f"brands/{brand}", text=text, **more)
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    failure = failure_of(caught.value)
+    return failure.code, failure.reason
+
+
+async def test_classify_names_everything_that_made_the_answer(up: Up) -> None:
+    response = await up.stub().Classify(pb.ClassifyRequest(input=one("acme-house", "bonjour", language="fr")))
+    assessment = response.assessment
+    assert set(assessment.labels) == set(LABELS) <= LABEL_SET
+    assert assessment.language == "fr"
+    assert assessment.fallback
+    assert assessment.fallback_reason == assessment_pb2.FALLBACK_REASON_NO_ADAPTER
+    assert assessment.provenance == assessment_pb2.Provenance(
+        encoder=up.mesh.house.encoder_digest,
+        adapter="house",
+        thresholds="fake-thresholds",
+        normalizer="n1",
+        precedents="none",
+    )
+    for score in assessment.labels.values():
+        assert round(score.probability, 3) == score.probability
+        expected = (
+            assessment_pb2.VERDICT_YES
+            if score.probability >= 0.6
+            else assessment_pb2.VERDICT_NO
+            if score.probability <= 0.4
+            else assessment_pb2.VERDICT_UNSURE
+        )
+        assert score.verdict == expected
+
+
+async def test_an_unknown_language_is_und_and_a_long_text_says_so(up: Up) -> None:
+    response = await up.stub().Classify(pb.ClassifyRequest(input=one("a", "word " * 1000)))
+    assert response.assessment.language == "und"
+    assert response.assessment.truncated
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (pb.Input(brand="brands/a", text=""), "EMPTY_MESSAGE"),
+        (pb.Input(brand="brands/a", text="é" * 16_385), "TEXT_TOO_LONG"),
+        (pb.Input(brand="brands/a", text="a", context=pb.Context(post_text="x" * 40_000)), "TEXT_TOO_LONG"),
+        (pb.Input(brand="a", text="a"), "INVALID_FIELD"),
+        (pb.Input(text="a"), "INVALID_FIELD"),
+        (pb.Input(brand="brands/-", text="a"), "INVALID_FIELD"),
+        (pb.Input(brand="brands/a", text="a", language="français"), "INVALID_FIELD"),
+    ],
+)
+async def test_a_bad_input_is_refused_alone(up: Up, bad: pb.Input, reason: str) -> None:
+    stub = up.stub()
+    assert await refused(stub.Classify(pb.ClassifyRequest(input=bad))) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    response = await stub.BatchClassify(pb.BatchClassifyRequest(inputs=[one("a", "ok"), bad, one("b", "ok too")]))
+    first, second, third = response.results
+    failure = failure_of_status(second.status)
+    assert failure is not None
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert failure.violations[0].field.startswith("inputs[1].")
+    assert not second.HasField("assessment")
+    assert first.status.code == third.status.code == 0
+    assert first.assessment.labels
+    assert third.assessment.labels
+
+
+@pytest.mark.parametrize("text", ["😀", "\u0000\u0007", " ", "é" * 16_384])
+async def test_odd_texts_go_through(up: Up, text: str) -> None:
+    assert (await up.stub().Classify(pb.ClassifyRequest(input=one("a", text)))).assessment.labels
+
+
+async def test_a_batch_keeps_its_order_and_answers_as_single_calls_do(up: Up) -> None:
+    stub = up.stub()
+    inputs = [one(f"brand-{n % 5}", f"text {n}") for n in range(50)]
+    batch = await stub.BatchClassify(pb.BatchClassifyRequest(inputs=inputs))
+    for given, result in list(zip(inputs, batch.results, strict=True))[::7]:
+        single = await stub.Classify(pb.ClassifyRequest(input=given))
+        assert single.assessment == result.assessment
+
+
+async def test_limits_of_a_batch(up: Up) -> None:
+    stub = up.stub()
+    many = pb.BatchClassifyRequest(inputs=[one("a", "x")] * 501)
+    heavy = pb.BatchClassifyRequest(inputs=[one("a", "x" * 32_000)] * 120)
+    none = pb.BatchClassifyRequest()
+    assert await refused(stub.BatchClassify(many)) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+    assert await refused(stub.BatchClassify(heavy)) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+    assert await refused(stub.BatchClassify(none)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    full = await stub.BatchClassify(pb.BatchClassifyRequest(inputs=[one("a", "x")] * 500))
+    assert len(full.results) == 500
+    assert await refused(stub.Embed(pb.EmbedRequest())) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    too_many = pb.EmbedRequest(texts=["a"] * 501)
+    assert await refused(stub.Embed(too_many)) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+    hollow = pb.EmbedRequest(texts=["a", ""])
+    assert await refused(stub.Embed(hollow)) == (grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_MESSAGE")
+
+
+async def test_embed(up: Up) -> None:
+    response = await up.stub().Embed(pb.EmbedRequest(texts=["one", "two"]))
+    assert response.encoder == up.mesh.house.encoder_digest
+    assert [sum(v * v for v in e.values) for e in response.embeddings] == pytest.approx([1, 1], abs=1e-5)
+
+
+async def test_the_life_of_an_adapter(up: Up) -> None:
+    stub = up.stub()
+    before = (await stub.Classify(pb.ClassifyRequest(input=one("acme", "hello")))).assessment
+    first = up.mesh.adapter("acme", "r1")
+    activated = (await stub.ActivateAdapter(request(first))).adapter
+    assert (activated.name, activated.state) == ("brands/acme/adapters/r1", pb.ADAPTER_STATE_ACTIVE)
+    assert activated.generation == 1
+    assert activated.HasField("activate_time")
+    after = (await stub.Classify(pb.ClassifyRequest(input=one("acme", "hello")))).assessment
+    assert (after.provenance.adapter, after.fallback) == ("r1", False)
+    assert after.labels != before.labels
+
+    again = (await stub.ActivateAdapter(request(first))).adapter
+    assert again == activated, "activating what serves changes nothing"
+
+    second = up.mesh.adapter("acme", "r2", seed=2)
+    assert (await stub.ActivateAdapter(request(second))).adapter.generation == 2
+    get = pb.GetAdapterRequest(name="brands/acme/adapters/r1")
+    assert (await stub.GetAdapter(get)).adapter.state == pb.ADAPTER_STATE_RETIRED
+
+    back = pb.RollbackAdapterRequest(parent="brands/acme", adapter="brands/acme/adapters/r1")
+    assert (await stub.RollbackAdapter(back)).adapter.state == pb.ADAPTER_STATE_ACTIVE
+    home = await stub.RollbackAdapter(pb.RollbackAdapterRequest(parent="brands/acme"))
+    assert not home.HasField("adapter")
+    last = (await stub.Classify(pb.ClassifyRequest(input=one("acme", "hello")))).assessment
+    assert last == before
+
+
+async def test_refusals_of_an_activation(up: Up) -> None:
+    stub = up.stub()
+    good = up.mesh.adapter("strict", "r1")
+    await stub.ActivateAdapter(request(good))
+    other = up.mesh.adapter("strict", "r1", seed=9)
+    assert await refused(stub.ActivateAdapter(request(other))) == (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS")
+    corrupt = up.mesh.adapter("strict", "r2", seed=2)
+    (Path(corrupt.artifact_uri) / "apaise.json").write_text("{}")
+    failed = (grpc.StatusCode.FAILED_PRECONDITION, "ADAPTER_CORRUPT")
+    assert await refused(stub.ActivateAdapter(request(corrupt))) == failed
+    shown = (await stub.GetAdapter(pb.GetAdapterRequest(name="brands/strict/adapters/r2"))).adapter
+    assert (shown.state, shown.failure) == (pb.ADAPTER_STATE_FAILED, "ADAPTER_CORRUPT")
+    foreign = up.mesh.adapter("strict", "r3", seed=3, encoder_digest="b" * 64)
+    failed = (grpc.StatusCode.FAILED_PRECONDITION, "ADAPTER_WRONG_ENCODER")
+    assert await refused(stub.ActivateAdapter(request(foreign))) == failed
+    never = pb.RollbackAdapterRequest(parent="brands/strict", adapter="brands/strict/adapters/r3")
+    assert await refused(stub.RollbackAdapter(never)) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    reading = (await stub.Classify(pb.ClassifyRequest(input=one("strict", "hello")))).assessment
+    assert reading.provenance.adapter == "r1"
+    # Published again, whole this time: an id that never served may be mended.
+    mended = up.mesh.adapter("strict", "r2", seed=4)
+    assert (await stub.ActivateAdapter(request(mended))).adapter.state == pb.ADAPTER_STATE_ACTIVE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "brands/acme/adapters/with.dots"},
+        {"name": "acme"},
+        {"artifact_uri": ""},
+        {"digest": "abc"},
+        {"encoder": ""},
+    ],
+)
+async def test_a_malformed_activation(up: Up, change: dict[str, str]) -> None:
+    adapter = pb.Adapter(name="brands/acme/adapters/r9", artifact_uri="/x", digest="0" * 64, encoder="e")
+    for field, value in change.items():
+        setattr(adapter, field, value)
+    call = up.stub().ActivateAdapter(pb.ActivateAdapterRequest(adapter=adapter))
+    assert await refused(call) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+async def test_listing_pages_through_everything_once(up: Up) -> None:
+    stub = up.stub()
+    for n in range(5):
+        await stub.ActivateAdapter(request(up.mesh.adapter("paged", f"r{n}", seed=n)))
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await stub.ListAdapters(pb.ListAdaptersRequest(parent="brands/paged", page_size=2, page_token=token))
+        names += [adapter.name for adapter in page.adapters]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == [f"brands/paged/adapters/r{n}" for n in (4, 3, 2, 1, 0)]
+    first = await stub.ListAdapters(pb.ListAdaptersRequest(parent="brands/paged", page_size=2))
+    stolen = pb.ListAdaptersRequest(parent="brands/acme", page_token=first.next_page_token)
+    assert await refused(stub.ListAdapters(stolen)) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_CURSOR")
+    huge = pb.ListAdaptersRequest(parent="brands/paged", page_size=501)
+    assert await refused(stub.ListAdapters(huge)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+async def test_another_brands_things_do_not_exist(up: Up) -> None:
+    await up.stub().ActivateAdapter(request(up.mesh.adapter("theirs", "r1")))
+    stub = up.stub(brands=("mine",))
+    name = "brands/theirs/adapters/r1"
+    calls = {
+        "Classify": pb.ClassifyRequest(input=one("theirs", "hello")),
+        "ActivateAdapter": request(Revision("theirs", "r1", "/x", "0" * 64, "e")),
+        "RollbackAdapter": pb.RollbackAdapterRequest(parent="brands/theirs"),
+        "GetAdapter": pb.GetAdapterRequest(name=name),
+        "ListAdapters": pb.ListAdaptersRequest(parent="brands/theirs"),
+    }
+    for method, message in calls.items():
+        seen = await refused(getattr(stub, method)(message))
+        assert seen == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"), method
+    mixed = pb.BatchClassifyRequest(inputs=[one("mine", "hello"), one("theirs", "hello")])
+    mine, theirs = (await stub.BatchClassify(mixed)).results
+    assert mine.status.code == 0
+    assert theirs.status.code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert not theirs.HasField("assessment")
+    covered = {*calls, "BatchClassify", "Embed"}  # Embed knows no brand
+    assert covered == {method.name for method in pb.DESCRIPTOR.services_by_name["ClassifyService"].methods}
+    sideways = pb.RollbackAdapterRequest(parent="brands/mine", adapter=name)
+    assert await refused(stub.RollbackAdapter(sideways)) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    # The words of a missing thing and of another brand's thing are the same.
+    there = await _details(stub.GetAdapter(pb.GetAdapterRequest(name=name)))
+    missing = await _details(stub.GetAdapter(pb.GetAdapterRequest(name="brands/mine/adapters/r1")))
+    assert there.replace("theirs", "mine") == missing
+
+
+async def _details(call: Any) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return str(caught.value.details())
+
+
+async def test_roles(up: Up) -> None:
+    moderator = up.stub("moderator")
+    assert (await moderator.Classify(pb.ClassifyRequest(input=one("a", "hello")))).assessment.labels
+    for call in (
+        moderator.Embed(pb.EmbedRequest(texts=["a"])),
+        moderator.ActivateAdapter(pb.ActivateAdapterRequest()),
+        moderator.RollbackAdapter(pb.RollbackAdapterRequest()),
+        moderator.ListAdapters(pb.ListAdaptersRequest()),
+    ):
+        assert await refused(call) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
+
+
+async def test_a_caller_that_stops_waiting_leaves_a_wish_that_is_settled_without_it(up: Up) -> None:
+    from apaise_classify.app import settle_forgotten
+
+    stub = up.stub()
+    slow = up.mesh.adapter("late", "r1")
+    code, _ = await refused(stub.ActivateAdapter(request(slow), timeout=0.03))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    sweep = asyncio.create_task(settle_forgotten(up.mesh.store))
+    get = pb.GetAdapterRequest(name="brands/late/adapters/r1")
+    try:
+        async with asyncio.timeout(10):
+            while (await stub.GetAdapter(get)).adapter.state != pb.ADAPTER_STATE_ACTIVE:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        sweep.cancel()

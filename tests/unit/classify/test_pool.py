@@ -1,0 +1,231 @@
+"""The pool under any order of events: no slot is written while it may be read, a failed brand keeps what it had."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from apaise_classify.adapters.fake import FakeEngine
+from apaise_classify.domain.adapters import Progress, Revision, Wish
+from apaise_classify.domain.reading import HOUSE, Fallback
+from apaise_classify.serving.pool import Phase, Pool, Snapshot
+from apaise_kit.core.errors import Unavailable
+from mlops.base.adapter import AdapterFiles, AdapterRefused, Manifest, Parity, Threshold
+
+LABELS = ("toxic", "complaint", "remove")
+BRANDS = st.sampled_from(["acme", "globex", "initech"])
+REVISIONS = st.sampled_from(["r1", "r2", "r3", "r4"])
+ANY: Any = None
+
+
+def files(brand: str, revision: str) -> AdapterFiles:
+    manifest = Manifest(
+        revision=revision,
+        brand=brand,
+        encoder_digest="fake-encoder",
+        labels=LABELS,
+        thresholds={label: Threshold(yes=0.6, no=0.4) for label in LABELS},
+        thresholds_revision="t",
+        parity=Parity(texts=("probe",), scores=((0.1, 0.2, 0.3),), tolerance=0.01),
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return AdapterFiles(manifest, 8, {}, {}, ANY, ANY)
+
+
+class BrandedEngine(FakeEngine):
+    """Remembers whose revision each slot holds."""
+
+    def __init__(self) -> None:
+        super().__init__(labels=LABELS)
+        self.holds: dict[int, tuple[str, str]] = {}
+        self.lies = False
+
+    def install(self, slot: int, files: AdapterFiles) -> None:
+        assert 0 < slot < self.capacity
+        self.holds[slot] = (files.manifest.brand, files.manifest.revision)
+        super().install(slot, files)
+
+    def read(self, texts: Any, slots: Any) -> Any:
+        scores, truncated = super().read(texts, slots)
+        return (scores + 0.5 if self.lies else scores), truncated
+
+
+def revision(brand: str, id: str) -> Revision:
+    return Revision(brand, id, f"file:///{brand}/{id}", "d" * 64, "fake-encoder")
+
+
+class Traffic(RuleBasedStateMachine):
+    """Wishes change, loads fail, passes begin and end, in any order, also in the middle of converging."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = BrandedEngine()
+        self.runner = asyncio.Runner()
+        self.now = 0.0
+        self.pool = Pool(self.engine, self.on_engine, self.load, keep=0, now=lambda: self.now)
+        self.wishes: dict[str, Wish] = {}
+        self.broken: set[tuple[str, str]] = set()
+        self.away = False
+        self.served: dict[str, str] = {}
+        self.passes: list[tuple[ExitStack, Snapshot]] = []
+        self.begin_in_the_middle = False
+
+    def teardown(self) -> None:
+        for stack, _ in self.passes:
+            stack.close()
+        self.runner.close()
+
+    async def load(self, wanted: Revision) -> AdapterFiles:
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("the store is away")
+        if (wanted.brand, wanted.id) in self.broken:
+            raise AdapterRefused("broken")
+        return files(wanted.brand, wanted.id)
+
+    async def on_engine(self, function: Callable[[], Any]) -> Any:
+        if self.begin_in_the_middle:
+            self.begin()
+        return function()
+
+    def begin(self) -> None:
+        stack = ExitStack()
+        self.passes.append((stack, stack.enter_context(self.pool.lease())))
+
+    @initialize()
+    def start(self) -> None:
+        self.converge()
+
+    @rule(brand=BRANDS, id=REVISIONS)
+    def wish(self, brand: str, id: str) -> None:
+        generation = self.wishes[brand].generation + 1 if brand in self.wishes else 1
+        self.wishes[brand] = Wish(brand, revision(brand, id), generation)
+
+    @rule(brand=BRANDS)
+    def wish_for_the_house(self, brand: str) -> None:
+        generation = self.wishes[brand].generation + 1 if brand in self.wishes else 1
+        self.wishes[brand] = Wish(brand, None, generation)
+
+    @rule(brand=BRANDS)
+    def forget(self, brand: str) -> None:
+        self.wishes.pop(brand, None)
+
+    @rule(brand=BRANDS, id=REVISIONS)
+    def break_or_mend(self, brand: str, id: str) -> None:
+        self.broken ^= {(brand, id)}
+
+    @rule()
+    def store_comes_and_goes(self) -> None:
+        self.away = not self.away
+
+    @rule()
+    def engine_lies_or_not(self) -> None:
+        self.engine.lies = not self.engine.lies
+
+    @rule()
+    def passes_begin_while_loading(self) -> None:
+        self.begin_in_the_middle = not self.begin_in_the_middle
+
+    @precondition(lambda self: len(self.passes) < 6)
+    @rule()
+    def pass_begins(self) -> None:
+        self.begin()
+
+    @precondition(lambda self: self.passes)
+    @rule(data=st.data())
+    def pass_ends(self, data: st.DataObject) -> None:
+        stack, _ = self.passes.pop(data.draw(st.integers(0, len(self.passes) - 1)))
+        stack.close()
+
+    @rule(seconds=st.sampled_from([0.5, 10.0, 1000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def converge(self) -> None:
+        before = dict(self.served)
+        wishes = list(self.wishes.values())
+        self.runner.run(self.pool.converge(wishes))
+        with self.pool.lease() as snapshot:
+            self.served = {brand: seat.edition.revision for brand, seat in snapshot.seats.items()}
+            for report in self.pool.reports(wishes):
+                wish = self.wishes[report.brand]
+                wanted = wish.revision.id if wish.revision else HOUSE
+                serving = self.served.get(report.brand, HOUSE)
+                assert report.serving == serving
+                assert report.progress is (Progress.ACTIVE if serving == wanted else Progress.FAILED)
+                if report.progress is Progress.FAILED:
+                    assert serving == before.get(report.brand, HOUSE), "a failed brand keeps what it had"
+                    assert report.failure in {"ADAPTER_CORRUPT", "DEPENDENCY_UNAVAILABLE"}
+                _, fallback = snapshot.seat(report.brand)
+                assert (fallback is Fallback.NONE) == (serving != HOUSE)
+        assert set(self.served) <= set(self.wishes)
+
+    @invariant()
+    def no_pass_reads_a_slot_that_was_written_meanwhile(self) -> None:
+        for _, snapshot in self.passes:
+            for brand, seat in snapshot.seats.items():
+                assert self.engine.holds[seat.slot] == (brand, seat.edition.revision)
+
+    @invariant()
+    def no_slot_is_lost_or_shared(self) -> None:
+        seats = [one.seat.slot for brand in self.pool._brands.values() for one in brand.residents.values() if one.seat]
+        assert sorted([*seats, *self.pool._free, 0]) == list(range(self.engine.capacity))
+
+
+Traffic.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTraffic = Traffic.TestCase
+
+
+async def _pool() -> tuple[Pool, BrandedEngine]:
+    engine = BrandedEngine()
+
+    async def on_engine(function: Callable[[], Any]) -> Any:
+        return function()
+
+    async def load(wanted: Revision) -> AdapterFiles:
+        return files(wanted.brand, wanted.id)
+
+    return Pool(engine, on_engine, load, keep=1), engine
+
+
+async def test_the_life_of_a_revision() -> None:
+    pool, _ = await _pool()
+    await pool.converge([Wish("acme", revision("acme", "r1"), 1)])
+    assert pool.phase("acme", "r1") is Phase.ACTIVE
+    with pool.lease() as snapshot:
+        await pool.converge([Wish("acme", revision("acme", "r2"), 2)])
+        assert pool.phase("acme", "r1") is Phase.DRAINING
+        assert snapshot.seat("acme")[0].edition.revision == "r1", "a pass keeps the revision it began with"
+    await pool.converge([Wish("acme", revision("acme", "r2"), 2)])
+    assert pool.phase("acme", "r1") is Phase.RETIRED
+    await pool.converge([Wish("acme", revision("acme", "r3"), 3)])
+    assert pool.phase("acme", "r1") is None, "beyond what is kept for rollback"
+    assert pool.phase("acme", "r2") is Phase.RETIRED
+
+
+async def test_rollback_to_a_kept_revision_loads_nothing() -> None:
+    pool, engine = await _pool()
+    for generation, id in enumerate(["r1", "r2"], start=1):
+        await pool.converge([Wish("acme", revision("acme", id), generation)])
+    engine.lies = True  # a load would now fail its parity check
+    await pool.converge([Wish("acme", revision("acme", "r1"), 3)])
+    assert pool.phase("acme", "r1") is Phase.ACTIVE
+
+
+async def test_a_wrong_parity_vector_is_refused_before_any_row_is_read_with_it() -> None:
+    pool, engine = await _pool()
+    engine.lies = True
+    await pool.converge([Wish("acme", revision("acme", "r1"), 1)])
+    (report,) = pool.reports([Wish("acme", revision("acme", "r1"), 1)])
+    assert (report.progress, report.failure, report.serving) == (Progress.FAILED, "ADAPTER_CORRUPT", HOUSE)
+    with pool.lease() as snapshot:
+        assert snapshot.seat("acme")[1] is Fallback.ADAPTER_FAILED
+        assert snapshot.seat("globex")[1] is Fallback.NO_ADAPTER

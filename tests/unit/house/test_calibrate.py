@@ -1,0 +1,119 @@
+"""Probabilities and operating points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops.house.calibrate import (
+    CORPUS_SHARE,
+    LOWEST_OPERATING_POINT,
+    LOWEST_PRIOR,
+    Platt,
+    banded,
+    best_threshold,
+    fit_platt,
+    sigmoid,
+    validation_weights,
+)
+from mlops.house.evaluate import auc, crossed_decisions, f1, pair_accuracy
+from mlops.house.mixture import arrays
+from mlops.house.rows import Row
+
+
+@given(st.floats(0.01, 0.99))
+def test_the_unsure_band_surrounds_the_threshold(threshold: float) -> None:
+    band = banded(threshold)
+    assert band.no < threshold < band.yes
+
+
+def test_the_threshold_falls_between_two_separated_classes() -> None:
+    probabilities = np.concatenate([np.linspace(0.05, 0.4, 60), np.linspace(0.7, 0.95, 40)])
+    targets = np.array([0.0] * 60 + [1.0] * 40)
+    assert 0.4 < best_threshold(probabilities, targets, np.ones(100)) < 0.7
+
+
+def test_a_rare_label_is_never_yes_at_a_probability_nobody_would_call_yes() -> None:
+    probabilities = np.concatenate([np.full(990, 0.001), np.full(10, 0.05)])
+    targets = np.array([0.0] * 990 + [1.0] * 10)
+    assert best_threshold(probabilities, targets, np.ones(1000)) == LOWEST_OPERATING_POINT
+
+
+def test_rows_of_unknown_label_do_not_move_the_threshold() -> None:
+    probabilities = np.linspace(0.0, 1.0, 200)
+    targets = (probabilities > 0.6).astype(float)
+    weights = np.ones(200)
+    plain = best_threshold(probabilities, targets, weights)
+    more = best_threshold(
+        np.append(probabilities, np.full(50, 0.99)), np.append(targets, np.zeros(50)), np.append(weights, np.zeros(50))
+    )
+    assert more == pytest.approx(plain, abs=0.02)
+
+
+def test_platt_recovers_a_distorted_scale() -> None:
+    chance = np.random.default_rng(0)
+    true_logits = chance.normal(0, 2, 6000)
+    targets = (chance.random(6000) < sigmoid(true_logits)).astype(float)
+    fitted = fit_platt(true_logits / 2 - 1.0, targets, np.ones(6000))
+    assert fitted.slope == pytest.approx(2.0, abs=0.15)
+    assert fitted.shift == pytest.approx(2.0, abs=0.2)
+
+
+def test_platt_leaves_a_one_sided_label_alone_and_never_reverses_a_score() -> None:
+    assert fit_platt(np.array([1.0, 2.0]), np.array([1.0, 1.0]), np.ones(2)) == Platt(1.0, 0.0)
+    backwards = fit_platt(np.linspace(-3, 3, 50), (np.linspace(-3, 3, 50) < 0).astype(float), np.ones(50))
+    assert backwards.slope > 0
+
+
+def test_our_corpus_keeps_its_share_whatever_its_size() -> None:
+    rows = [Row(f"c{at}", "fr", "corpus", {"toxic": float(at % 2)}, "g") for at in range(10)]
+    rows += [Row(f"x{at}", "en", "xed", {"toxic": float(at % 2)}, "g") for at in range(900)]
+    rows += [Row(f"y{at}", "en", "mlma", {"toxic": float(at % 2)}, "g") for at in range(90)]
+    weights = validation_weights(rows, arrays(rows, ("toxic",)))
+    assert weights[:10].sum() / weights.sum() == pytest.approx(CORPUS_SHARE, rel=1e-4)
+    assert weights[10:910].sum() == pytest.approx(weights[910:].sum(), rel=1e-4)
+
+
+def test_a_rare_label_is_calibrated_as_if_less_rare_and_an_unknown_one_not_at_all() -> None:
+    rows = [Row(f"c{at}", "fr", "corpus", {"threat": float(at < 3)}, "g") for at in range(300)]
+    rows.append(Row("unknown", "fr", "corpus", {}, "g"))
+    weights = validation_weights(rows, arrays(rows, ("threat", "toxic")))
+    assert weights[:3, 0].sum() / weights[:, 0].sum() == pytest.approx(LOWEST_PRIOR, rel=1e-4)
+    assert weights[300].sum() == 0
+    assert weights[:, 1].sum() == 0
+
+
+def test_too_few_of_a_side_is_no_figure() -> None:
+    targets = np.array([1.0] * 3 + [0.0] * 97)
+    assert auc(np.linspace(0, 1, 100), targets) is None
+    assert f1(np.ones(100, bool), targets) is None
+
+
+def test_f1_of_perfect_and_of_blind_decisions() -> None:
+    targets = np.array([1.0] * 20 + [0.0] * 20)
+    assert f1(targets > 0.5, targets) == 1.0
+    assert f1(np.zeros(40, bool), targets) == 0.0
+
+
+def test_each_half_is_decided_with_the_other_halfs_threshold() -> None:
+    scores = np.concatenate([np.linspace(0, 0.5, 50), np.linspace(0.5, 1.0, 50)])
+    halves = np.arange(100) < 50
+    targets = np.concatenate([np.linspace(0, 0.5, 50) > 0.4, np.linspace(0.5, 1.0, 50) > 0.9]).astype(float)
+    decided = crossed_decisions(scores, targets, np.ones(100), halves)
+    assert not decided[:50].any()  # judged by the threshold of the upper half
+    assert decided[50:].all()
+
+
+def test_pairs_count_the_member_that_has_the_label() -> None:
+    rows = [
+        Row("a", "fr", "corpus", {"toxic": 1.0, "hate": 0.0}, "f", pair="p"),
+        Row("b", "fr", "corpus", {"toxic": 0.0, "hate": 0.0}, "f", pair="p"),
+        Row("c", "fr", "corpus", {"toxic": 0.0}, "f", pair="q"),
+        Row("d", "fr", "corpus", {"toxic": 1.0}, "f", pair="q"),
+    ]
+    scores = np.array([[0.9, 0.1], [0.2, 0.1], [0.8, 0.1], [0.3, 0.1]])
+    report = pair_accuracy(rows, ("toxic", "hate"), scores)
+    assert report["pairs"] == 2
+    assert report["right"] == 0.5
