@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+
 from apaise.ingest.v1 import ingest_service_pb2 as pb
 from apaise.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
 from apaise.type.v1 import message_pb2
@@ -20,7 +21,6 @@ from apaise_ingest.domain import Owed
 from apaise_ingest.ports import Absence, Assessment
 from apaise_ingest.pump import Pump
 from apaise_ingest.transport.servicer import IngestServicer
-from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.core.errors import ApaiseError
 from apaise_kit.runtime.db import Database, create_engine
 from apaise_kit.runtime.migrations import migrate
@@ -103,8 +103,7 @@ async def world(dsn: str) -> AsyncIterator[World]:
     pump = Pump(db, classifier, router, backlog, Telemetry.off().meter)
     servicer = IngestServicer(Ingest(db, LANGUAGES, backlog, b"0123456789abcdef", pump.nudge))
     async with running(Service(add_IngestServiceServicer_to_server, servicer, SERVICE)) as up:
-        with acting_as(system_caller("ingest")):
-            yield World(up, db, pump, clock, classifier, router, backlog)
+        yield World(up, db, pump, clock, classifier, router, backlog)
     await engine.dispose()
 
 

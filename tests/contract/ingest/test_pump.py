@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
 from apaise.ingest.v1 import ingest_service_pb2 as pb
 from apaise_ingest.domain import Lane
 from apaise_ingest.pump import LEASE, MAX_ATTEMPTS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+
 from apaise.ingest.v1 import ingest_service_pb2 as pb
 from apaise.type.v1 import message_pb2
 from apaise_ingest.domain import Lane

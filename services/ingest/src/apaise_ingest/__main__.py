@@ -2,9 +2,8 @@
 
 import sys
 
-from apaise_kit.runtime.server import run
-
 from apaise_ingest import bootstrap
+from apaise_kit.runtime.server import run
 
 
 def main() -> None:

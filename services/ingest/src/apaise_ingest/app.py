@@ -7,10 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from apaise_kit.core.caller import current_caller
-from apaise_kit.core.errors import AlreadyExists, ApaiseError, FailedPrecondition, Reason, invalid_field, not_found
-from apaise_kit.core.names import BRAND, CHANNEL, MESSAGE
-from apaise_kit.runtime.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apaise_ingest.adapters import store
@@ -34,6 +30,10 @@ from apaise_ingest.domain import (
     check_draft,
     time_trusted,
 )
+from apaise_kit.core.caller import current_caller
+from apaise_kit.core.errors import AlreadyExists, ApaiseError, FailedPrecondition, Reason, invalid_field, not_found
+from apaise_kit.core.names import BRAND, CHANNEL, MESSAGE
+from apaise_kit.runtime.db import Database
 
 _RACES = 3
 

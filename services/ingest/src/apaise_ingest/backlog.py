@@ -6,9 +6,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Final
 
-from apaise_kit.core.errors import ResourceExhausted
-
 from apaise_ingest.domain import PATIENCE, Lane
+from apaise_kit.core.errors import ResourceExhausted
 
 _LEAST: Final = 128
 """Admitted whatever the measured speed: enough to keep the pump's workers at full batches."""

@@ -5,14 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from apaise.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
-from apaise_kit.runtime.auth import TokenFile
-from apaise_kit.runtime.client import open_channel
-from apaise_kit.runtime.db import Database, create_engine, wait_for_database
-from apaise_kit.runtime.logs import configure_logging
-from apaise_kit.runtime.migrations import migrate
-from apaise_kit.runtime.server import Service, Step, build_server, serve
-from apaise_kit.runtime.telemetry import Telemetry
-
 from apaise_ingest.adapters.language import LanguageReader
 from apaise_ingest.adapters.mesh import GrpcClassifier, GrpcRouter
 from apaise_ingest.adapters.tables import SCHEMA, events
@@ -22,6 +14,13 @@ from apaise_ingest.domain import Lane
 from apaise_ingest.pump import Pump
 from apaise_ingest.settings import IngestSettings
 from apaise_ingest.transport.servicer import IngestServicer
+from apaise_kit.runtime.auth import TokenFile
+from apaise_kit.runtime.client import open_channel
+from apaise_kit.runtime.db import Database, create_engine, wait_for_database
+from apaise_kit.runtime.logs import configure_logging
+from apaise_kit.runtime.migrations import migrate
+from apaise_kit.runtime.server import Service, Step, build_server, serve
+from apaise_kit.runtime.telemetry import Telemetry
 
 SERVICE = "apaise.ingest.v1.IngestService"
 

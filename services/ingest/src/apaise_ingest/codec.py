@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from apaise.ingest.v1 import ingest_service_pb2 as pb
-from apaise.type.v1 import message_pb2
-from apaise_kit.core.errors import invalid_field
-from apaise_kit.core.names import BRAND, CHANNEL, MESSAGE
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from apaise.ingest.v1 import ingest_service_pb2 as pb
+from apaise.type.v1 import message_pb2
 from apaise_ingest.domain import (
     Attachment,
     Author,
@@ -24,6 +22,8 @@ from apaise_ingest.domain import (
     Receipt,
     State,
 )
+from apaise_kit.core.errors import invalid_field
+from apaise_kit.core.names import BRAND, CHANNEL, MESSAGE
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:

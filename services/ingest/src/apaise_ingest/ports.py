@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NewType, Protocol
 
-from apaise_kit.core.errors import ApaiseError
-
 from apaise_ingest.domain import Owed
+from apaise_kit.core.errors import ApaiseError
 
 
 class Assessment(Protocol):

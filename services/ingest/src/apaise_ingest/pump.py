@@ -12,15 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from apaise_kit.core.errors import (
-    ApaiseError,
-    DeadlineExceeded,
-    Reason,
-    ResourceExhausted,
-    Unavailable,
-)
-from apaise_kit.runtime.db import Database
-from apaise_kit.runtime.logs import get_logger
 from opentelemetry.metrics import Meter
 
 from apaise_ingest.adapters import store
@@ -36,6 +27,16 @@ from apaise_ingest.ports import (
     Classifier,
     Router,
 )
+from apaise_kit.core.caller import acting_as, system_caller
+from apaise_kit.core.errors import (
+    ApaiseError,
+    DeadlineExceeded,
+    Reason,
+    ResourceExhausted,
+    Unavailable,
+)
+from apaise_kit.runtime.db import Database
+from apaise_kit.runtime.logs import get_logger
 
 MAX_ATTEMPTS: Final = 5
 LEASE: Final = timedelta(seconds=15)
@@ -127,14 +128,13 @@ class Pump:
 
     async def step(self, lane: Lane) -> int:
         """Take one batch of a lane through; gives back its size."""
-        started = self._db.clock.now()
-        async with self._db.write() as tx:
-            rows = await store.claim(tx.conn, lane, started, LEASE, self._batch, self._last_brand[lane])
-        if not rows:
-            return 0
-        self._last_brand[lane] = rows[-1].channel.brand
-        for part in _parts(rows):
-            await self._drive(part)
+        with acting_as(system_caller("ingest")):
+            async with self._db.write() as tx:
+                rows = await store.claim(tx.conn, lane, tx.now, LEASE, self._batch, self._last_brand[lane])
+            for part in _parts(rows):
+                await self._drive(part)
+        if rows:
+            self._last_brand[lane] = rows[-1].channel.brand
         return len(rows)
 
     async def _drive(self, rows: Sequence[Owed]) -> None:
@@ -258,7 +258,7 @@ class Pump:
 
 def _parts(rows: Sequence[Owed]) -> list[list[Owed]]:
     """Cut a batch so that no call carries more than about a megabyte of text."""
-    parts: list[list[Owed]] = [[]]
+    parts: list[list[Owed]] = [[]] if rows else []
     size = 0
     for row in rows:
         length = len(row.message.draft.text.encode())

@@ -1,7 +1,8 @@
 """What ingest can be told from outside."""
 
-from apaise_kit.runtime.settings import KitSettings
 from pydantic import Field, SecretStr
+
+from apaise_kit.runtime.settings import KitSettings
 
 
 class IngestSettings(KitSettings):

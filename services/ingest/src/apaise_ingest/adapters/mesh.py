@@ -7,20 +7,20 @@ from datetime import timedelta
 from typing import Final, cast
 
 import grpc
+
 from apaise.classify.v1 import classify_service_pb2 as classify_pb
 from apaise.classify.v1.classify_service_pb2_grpc import ClassifyServiceStub
 from apaise.route.v1 import decision_pb2
 from apaise.route.v1 import route_service_pb2 as route_pb
 from apaise.route.v1.route_service_pb2_grpc import RouteServiceStub
 from apaise.type.v1 import assessment_pb2
-from apaise_kit.core.errors import ApaiseError
-from apaise_kit.core.names import BRAND
-from apaise_kit.runtime.status import failure_of, failure_of_status
-
 from apaise_ingest import codec
 from apaise_ingest.adapters.language import UNDETERMINED
 from apaise_ingest.domain import Owed
 from apaise_ingest.ports import Absence, Assessment
+from apaise_kit.core.errors import ApaiseError
+from apaise_kit.core.names import BRAND
+from apaise_kit.runtime.status import failure_of, failure_of_status
 
 _ROUTE_TIMEOUT: Final = 10.0
 

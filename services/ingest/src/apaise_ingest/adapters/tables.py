@@ -1,6 +1,5 @@
 """Ingest's tables."""
 
-from apaise_kit.runtime.db import events_table, metadata_for
 from sqlalchemy import BigInteger as Big
 from sqlalchemy import (
     Boolean,
@@ -16,6 +15,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from apaise_kit.runtime.db import events_table, metadata_for
 
 SCHEMA = "ingest"
 metadata = metadata_for(SCHEMA)

@@ -6,14 +6,13 @@ from typing import Any, Final, TypeVar
 
 from apaise.ingest.v1 import ingest_service_pb2 as pb
 from apaise.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
+from apaise_ingest import app, codec
+from apaise_ingest.app import Ingest
+from apaise_ingest.domain import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Draft, Receipt
 from apaise_kit.core import cursor
 from apaise_kit.core.errors import ApaiseError, Reason, invalid_field
 from apaise_kit.core.names import CHANNEL, MESSAGE, parse_brand
 from apaise_kit.runtime.status import status_of, status_ok
-
-from apaise_ingest import app, codec
-from apaise_ingest.app import Ingest
-from apaise_ingest.domain import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Draft, Receipt
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 500

@@ -5,8 +5,9 @@ Revision ID: 0001
 
 import sqlalchemy as sa
 from alembic import op
-from apaise_kit.runtime.migrations import create_events
 from sqlalchemy.dialects.postgresql import JSONB
+
+from apaise_kit.runtime.migrations import create_events
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,1 @@
+"""The `apaise` command and the embedded mesh behind `apaise up`."""

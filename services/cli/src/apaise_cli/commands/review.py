@@ -1,0 +1,308 @@
+"""`apaise review …`: what the console does, scriptable."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from apaise_cli.commands.arguments import choice, here, named, short
+from apaise_cli.errors import CliError
+from apaise_cli.home import Home
+from apaise_cli.screen import JsonFlag
+
+if TYPE_CHECKING:
+    from apaise.route.v1 import review_service_pb2 as pb
+    from apaise.route.v1 import review_service_pb2_grpc as rpc
+
+BrandOption = Annotated[
+    str | None, typer.Option("--brand", "-b", help="The brand's id; without it, all the token sees.")
+]
+Item = Annotated[str, typer.Argument(help="The item: its full name, or its id with --brand.")]
+Etag = Annotated[str | None, typer.Option(help="The etag as last read: refuse if someone changed the item since.")]
+
+group = typer.Typer(help="The review queue: list, claim, confirm, correct, skip, release, undo.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group."""
+    app.add_typer(group, name="review", rich_help_panel="Messages")
+
+
+@asynccontextmanager
+async def _service(home: Home) -> AsyncIterator[rpc.ReviewServiceAsyncStub]:
+    from apaise.route.v1 import review_service_pb2_grpc as rpc
+    from apaise_cli.remote import connect
+
+    async with connect(home, "route", "moderator") as channel:
+        yield rpc.ReviewServiceStub(channel)
+
+
+@group.command("list")
+def list_items(
+    ctx: typer.Context,
+    brand: BrandOption = None,
+    queue: Annotated[str | None, typer.Option(help="Only this queue: moderator, care, legal, sales…")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="open, claimed, resolved or withdrawn; open and claimed if not given.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason: clause, hold, unsure, audit…")] = None,
+    limit: Annotated[int, typer.Option(help="At most this many.", min=1)] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """List review items, most urgent first.
+
+    Example: `apaise review list --brand demo-retail --queue care`
+    """
+    from apaise.route.v1 import decision_pb2
+    from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
+
+    screen, home = here(ctx)
+    request = pb.ListReviewItemsRequest(
+        parent=f"brands/{brand or '-'}",
+        queue=choice(decision_pb2.Queue, "QUEUE_", queue, "--queue"),
+        state=choice(pb.ReviewState, "REVIEW_STATE_", state, "--state"),
+        reason=choice(pb.ReviewReason, "REVIEW_REASON_", reason, "--reason"),
+    )
+    items = asyncio.run(_list(home, request, limit))
+    screen.result(
+        {"review_items": [documents.of(item) for item in items]}, _table(items) if items else "Nothing waits."
+    )
+
+
+async def _list(home: Home, request: pb.ListReviewItemsRequest, limit: int) -> list[pb.ReviewItem]:
+    async with _service(home) as reviews:
+        return [item async for item in _pages(reviews, request, limit)]
+
+
+async def _pages(
+    reviews: rpc.ReviewServiceAsyncStub, request: pb.ListReviewItemsRequest, limit: int
+) -> AsyncIterator[pb.ReviewItem]:
+    left = limit
+    while left > 0:
+        request.page_size = min(left, 500)
+        page = await reviews.ListReviewItems(request)
+        for item in page.review_items:
+            yield item
+        left -= len(page.review_items)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return
+
+
+@group.command()
+def claim(
+    ctx: typer.Context,
+    item: Annotated[str | None, typer.Argument(help="The item; without it, the brand's most urgent open one.")] = None,
+    brand: BrandOption = None,
+    queue: Annotated[str | None, typer.Option(help="From this queue, when the most urgent one is asked for.")] = None,
+    minutes: Annotated[float, typer.Option(help="For how long.", min=0.2, max=60)] = 5,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take an item for a while; claiming your own again extends it.
+
+    Example: `apaise review claim --brand demo-retail`
+    """
+    from apaise.route.v1 import decision_pb2
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    screen, home = here(ctx)
+    request = pb.ClaimReviewItemRequest(
+        name=named(item or "-", brand, "reviewItems"),
+        queue=choice(decision_pb2.Queue, "QUEUE_", queue, "--queue"),
+    )
+    request.lease.FromMilliseconds(int(minutes * 60_000))
+
+    async def take() -> pb.ReviewItem:
+        async with _service(home) as reviews:
+            return (await reviews.ClaimReviewItem(request)).review_item
+
+    _show_item(screen, asyncio.run(take()))
+
+
+@group.command()
+def release(ctx: typer.Context, item: Item, brand: BrandOption = None, as_json: JsonFlag = False) -> None:
+    """Give a claimed item back.
+
+    Example: `apaise review release brands/demo-retail/reviewItems/01k…`
+    """
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    screen, home = here(ctx)
+
+    async def give_back() -> pb.ReviewItem:
+        async with _service(home) as reviews:
+            request = pb.ReleaseReviewItemRequest(name=named(item, brand, "reviewItems"))
+            return (await reviews.ReleaseReviewItem(request)).review_item
+
+    _show_item(screen, asyncio.run(give_back()))
+
+
+@group.command()
+def confirm(
+    ctx: typer.Context, item: Item, brand: BrandOption = None, etag: Etag = None, as_json: JsonFlag = False
+) -> None:
+    """The decision was right. Takes the item first if you do not hold it.
+
+    Example: `apaise review confirm 01k… --brand demo-retail`
+    """
+    _resolve(ctx, item, brand, etag, "confirm")
+
+
+@group.command()
+def skip(
+    ctx: typer.Context, item: Item, brand: BrandOption = None, etag: Etag = None, as_json: JsonFlag = False
+) -> None:
+    """Not for me, or nothing to learn from: the decision stands and no example is made.
+
+    Example: `apaise review skip 01k… --brand demo-retail`
+    """
+    _resolve(ctx, item, brand, etag, "skip")
+
+
+@group.command()
+def correct(
+    ctx: typer.Context,
+    item: Item,
+    visibility: Annotated[
+        str, typer.Option("--visibility", "-v", help="What should become of it: keep, hold, hide or delete.")
+    ],
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="A label set right: insult=no (repeatable).")
+    ] = None,
+    clause: Annotated[str, typer.Option(help="The charter's clause that applies.")] = "",
+    brand: BrandOption = None,
+    etag: Etag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The decision was wrong: say what is right. The brand's adapter learns from it.
+
+    Example: `apaise review correct 01k… --brand demo-esport --visibility keep --label insult=no --label banter=yes`
+    """
+    from apaise.route.v1 import decision_pb2
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    right = pb.Correction(
+        visibility=choice(decision_pb2.Visibility, "VISIBILITY_", visibility, "--visibility"),
+        labels=dict(_label(text) for text in label or ()),
+        clause=clause,
+    )
+    _resolve(ctx, item, brand, etag, "correct", right)
+
+
+def _label(text: str) -> tuple[str, bool]:
+    name, _, value = text.partition("=")
+    words = {"": True, "yes": True, "true": True, "no": False, "false": False}
+    if not name or value.lower() not in words:
+        raise typer.BadParameter("write insult=yes or insult=no", param_hint="--label")
+    return name, words[value.lower()]
+
+
+def _resolve(
+    ctx: typer.Context, item: str, brand: str | None, etag: str | None, how: str, right: pb.Correction | None = None
+) -> None:
+    from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
+
+    screen, home = here(ctx)
+    name = named(item, brand, "reviewItems")
+
+    async def settle() -> pb.ResolveReviewItemResponse:
+        async with _service(home) as reviews:
+            claimed = (
+                (await reviews.ClaimReviewItem(pb.ClaimReviewItemRequest(name=name))).review_item
+                if etag is None
+                else None
+            )
+            return await reviews.ResolveReviewItem(
+                pb.ResolveReviewItemRequest(
+                    name=name,
+                    etag=claimed.etag if claimed else etag or "",
+                    resolution=choice(pb.Resolution, "RESOLUTION_", how, "resolution"),
+                    correction=right,
+                    request_id=secrets.token_hex(13),
+                )
+            )
+
+    answer = asyncio.run(settle())
+    screen.result(documents.of(answer), f"{short(name)}: {how}; now {_visibility(answer.decision)}.")
+
+
+@group.command()
+def undo(
+    ctx: typer.Context, item: Item, brand: BrandOption = None, etag: Etag = None, as_json: JsonFlag = False
+) -> None:
+    """Take a resolution back: the decision before holds again, the item is open, the example is withdrawn.
+
+    Example: `apaise review undo 01k… --brand demo-retail`
+    """
+    from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
+
+    screen, home = here(ctx)
+    name = named(item, brand, "reviewItems")
+
+    async def take_back() -> pb.UndoResolutionResponse:
+        async with _service(home) as reviews:
+            current = etag or await _etag_of_resolved(reviews, name)
+            request = pb.UndoResolutionRequest(name=name, etag=current, request_id=secrets.token_hex(13))
+            return await reviews.UndoResolution(request)
+
+    answer = asyncio.run(take_back())
+    screen.result(documents.of(answer), f"{short(name)}: taken back; now {_visibility(answer.decision)}.")
+
+
+async def _etag_of_resolved(reviews: rpc.ReviewServiceAsyncStub, name: str) -> str:
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    parent = "/".join(name.split("/")[:2])
+    request = pb.ListReviewItemsRequest(parent=parent, state=pb.REVIEW_STATE_RESOLVED)
+    async for item in _pages(reviews, request, 1_000_000):
+        if item.name == name:
+            return item.etag
+    raise CliError(
+        f"{name} is not a resolved item.", "apaise review list --state resolved shows them.", code="NOT_FOUND"
+    )
+
+
+def _show_item(screen: Any, item: pb.ReviewItem) -> None:
+    from apaise_cli import documents
+
+    screen.result({"review_item": documents.of(item)}, _table([item]))
+
+
+def _table(items: list[pb.ReviewItem]) -> Table:
+    from apaise.route.v1 import decision_pb2
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    shown = Table(box=None, padding=(0, 2))
+    for heading in ("item", "queue", "prio", "why", "state", "now", "text"):
+        shown.add_column(heading, no_wrap=heading != "text")
+    for item in items:
+        shown.add_row(
+            Text(item.name if len(items) == 1 else short(item.name)),
+            _short_enum(decision_pb2.Queue.Name(item.queue), "QUEUE_"),
+            str(item.priority),
+            _short_enum(pb.ReviewReason.Name(item.reason), "REVIEW_REASON_"),
+            _short_enum(pb.ReviewState.Name(item.state), "REVIEW_STATE_"),
+            _visibility(item.decision),
+            Text(item.message.text),
+        )
+    return shown
+
+
+def _visibility(decision: Any) -> str:
+    from apaise.route.v1 import decision_pb2
+
+    return _short_enum(decision_pb2.Visibility.Name(decision.visibility), "VISIBILITY_")
+
+
+def _short_enum(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).replace("UNSPECIFIED", "-").lower()

@@ -1,0 +1,1 @@
+"""The embedded mesh: every engine and service of Apaise on one machine, under a supervisor."""
