@@ -50,8 +50,9 @@ check: $(READY) ## Style, types, layers, contracts, containers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format -d --exit-code --exclude-path third_party
-	cd protos && ../$(BIN)/buf breaking --against baseline.binpb
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format -d --exit-code --path apaise
+	cd protos && ../$(BIN)/buf build -o - | ../$(BIN)/buf breaking - --against baseline.binpb \
+	  --config '{"version": "v2", "breaking": {"use": ["FILE"]}}'
 	PYTHON=$(abspath $(BIN)/python) protos/generate.sh && git diff --exit-code --stat -- protos/gen
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml

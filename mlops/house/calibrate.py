@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 UNSURE_BAND = 0.2
 # Messages to brands look like our corpus, not like film subtitles or talk pages.
 CORPUS_SHARE = 0.75
-# A rare label calibrated at its rarity would never rise: the probabilities read as if one message in five had it.
-LOWEST_PRIOR = 0.2
+# A rare label calibrated at its rarity would never rise: the probabilities read as if one message in ten had it.
+LOWEST_PRIOR = 0.1
 # A YES must read like one: never below this probability, however rare the label.
 LOWEST_OPERATING_POINT = 0.3
 _RESAMPLES = 30

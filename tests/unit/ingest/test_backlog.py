@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+
 from apaise_ingest.backlog import Backlog
 from apaise_ingest.domain import Lane
 from apaise_kit.core.errors import ResourceExhausted

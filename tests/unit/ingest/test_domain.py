@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from apaise_ingest.domain import (
     MAX_TEXT_BYTES,
     Attachment,
@@ -16,8 +19,6 @@ from apaise_ingest.domain import (
     time_trusted,
 )
 from apaise_kit.core.errors import AlreadyExists, InvalidArgument, Reason
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOW = datetime(2026, 10, 8, 18, 30, tzinfo=UTC)
 

@@ -1,6 +1,7 @@
 """Languages of chat lines."""
 
 import pytest
+
 from apaise_ingest.adapters.language import UNDETERMINED, LanguageReader
 
 

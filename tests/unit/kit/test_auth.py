@@ -7,10 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from apaise.type.v1 import access_pb2
 from apaise_kit.runtime.auth import ROLES, TokenFile, issue_token, token_hash, write_tokens
 from apaise_kit.testing import tokens
-from pydantic import ValidationError
 
 
 def test_roles_are_those_of_the_contract() -> None:

@@ -8,8 +8,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import apaise_kit.core
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import apaise_kit.core
 from apaise.type.v1 import error_reason_pb2
 from apaise_kit.core import cursor, names
 from apaise_kit.core.caller import Caller, acting_as, current_caller, system_caller
@@ -17,8 +20,6 @@ from apaise_kit.core.errors import ApaiseError, InvalidArgument, NotFound, Reaso
 from apaise_kit.core.ids import ID_LENGTH, message_id, new_id
 from apaise_kit.core.labels import LABELS
 from apaise_kit.testing import FakeClock
-from hypothesis import given
-from hypothesis import strategies as st
 
 slugs = st.from_regex(r"[a-z0-9-]{1,63}", fullmatch=True).filter(lambda slug: slug != "-")
 TEMPLATES = [names.CHANNEL, names.MESSAGE, names.CHARTER, names.REVIEW_ITEM, names.ADAPTER, names.TRAINING_RUN]

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from apaise_kit.core.caller import Caller, acting_as, system_caller
 from apaise_kit.core.errors import OutOfRange, Reason, Unauthenticated, Unavailable
 from apaise_kit.runtime.db import (
@@ -22,8 +25,6 @@ from apaise_kit.runtime.db import (
     wait_for_database,
 )
 from apaise_kit.testing import FakeClock, Postgres, eventually
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 METADATA = metadata_for("toy")
 EVENTS = events_table(METADATA)

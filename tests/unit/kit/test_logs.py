@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import structlog
-from apaise_kit.runtime.logs import configure_logging, get_logger, quiet_loop_errors
-from apaise_kit.runtime.telemetry import Telemetry
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from apaise_kit.runtime.logs import configure_logging, get_logger, quiet_loop_errors
+from apaise_kit.runtime.telemetry import Telemetry
 
 CANARY = "appelez Jean-Michel Canari au 06 00 00 00 00"
 

@@ -10,10 +10,11 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.exc import DBAPIError
+
 from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.runtime.db import Database, create_engine, events_table, metadata_for
 from apaise_kit.runtime.migrations import migrate
-from sqlalchemy.exc import DBAPIError
 
 ENV = """
 from apaise_kit.runtime.migrations import run_env

@@ -6,15 +6,16 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from apaise_kit.core import errors
-from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, Unavailable, Violation, invalid_field
-from apaise_kit.runtime.settings import KitSettings
-from apaise_kit.runtime.status import Failure, failure_of, failure_of_status, status_of, status_ok
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from apaise_kit.core import errors
+from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, Unavailable, Violation, invalid_field
+from apaise_kit.runtime.settings import KitSettings
+from apaise_kit.runtime.status import Failure, failure_of, failure_of_status, status_of, status_ok
 
 kinds = st.sampled_from(ApaiseError.__subclasses__())
 words = st.text(max_size=30)

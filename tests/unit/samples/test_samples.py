@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from apaise_kit.core.labels import LABELS
 
 SAMPLES = Path(__file__).parents[3] / "mlops" / "samples"

@@ -55,6 +55,7 @@ async def main() -> None:
         await engine.dispose()
         telemetry.close()
 
-    lanes = [Lane.LIVE, Lane.CALM] * settings.pump_workers + [Lane.LATE]
+    # Live messages have three seconds, the others a minute: one worker is enough for those.
+    lanes = [Lane.LIVE] * settings.pump_workers + [Lane.CALM, Lane.LATE]
     background: list[Step] = [pump.count, *(partial(pump.drain, lane) for lane in lanes)]
     await serve(server, startup=startup, ready=db.ping, background=background, shutdown=shutdown)

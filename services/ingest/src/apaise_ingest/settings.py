@@ -20,4 +20,4 @@ class IngestSettings(KitSettings):
         description="Messages accepted and not yet decided, per lane, beyond which more are told to come back.",
     )
     pump_batch: int = Field(64, ge=1, le=500, description="Messages driven through classify and route in one go.")
-    pump_workers: int = Field(2, ge=1, le=16, description="Batches of one lane under way at once.")
+    pump_workers: int = Field(2, ge=1, le=16, description="Batches of live messages under way at once.")

@@ -20,13 +20,13 @@ from typing import Any, Final
 
 import grpc
 import structlog
-from apaise.type.v1 import access_pb2
 from google.api import resource_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.trace import SpanKind, StatusCode
 
+from apaise.type.v1 import access_pb2
 from apaise_kit.core.caller import Caller, current_caller, set_caller
 from apaise_kit.core.errors import (
     ApaiseError,
