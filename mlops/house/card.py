@@ -31,8 +31,8 @@ SOURCES = """| source | languages | teaches | licence |
 
 INTRO = """# House model {revision}
 
-What Apaise knows before a brand has taught it anything: LoRA (rank {rank}, upper {layers} layers) and {count} linear heads
-over the base encoder `{base}` ({base_model}).
+What Apaise knows before a brand has taught it anything: LoRA (rank {rank}, upper {layers} layers) and {count}
+linear heads over the base encoder `{base}` ({base_model}).
 Trained in {minutes:.0f} minutes on a CPU by `make house`, on {rows} drawn rows ({distinct} distinct), of which {corpus}
 come from our own corpus.
 
@@ -158,7 +158,8 @@ def _contrast(report: dict[str, Any]) -> str:
         "\n## On the contrast set (`mlops/house/test.jsonl`)",
         f"{ours['rows']} messages written apart from the corpus, never trained on, read at the operating points that "
         f"ship. Pairs in the right order: {ours['pairs']['right']:.0%} of {ours['pairs']['pairs']} (baseline "
-        f"{theirs['pairs']['right']:.0%}); by language: {languages}.\n",
+        f"{theirs['pairs']['right']:.0%}); by language: {languages}. "
+        "One choice was made after seeing these figures: how rare a label is taken to be when calibrating.\n",
         "| label | positives | AUC | baseline AUC | precision | recall | baseline precision | baseline recall |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
@@ -214,6 +215,7 @@ def _limits(report: dict[str, Any]) -> str:
         "until a brand's own thresholds are learnt.",
         "- English tweets of the training sets over-flag African-American English; their 'offensive' label is used for "
         "profanity only, at half weight.",
+        '- French promises to come over read as threats more often than they are: "je vais venir te voir" scores high.',
         "- A message is read alone: no thread, no post, no author.",
     ]
     return "\n".join(lines)

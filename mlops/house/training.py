@@ -48,7 +48,7 @@ def train(
     batches = bucketed(ids, plan.batch, plan.seed)
     optimiser = _optimiser(net, plan)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, len(batches), plan.warmup))
-    done = _resume(checkpoint, net, optimiser, schedule)
+    done, spent = _resume(checkpoint, net, optimiser, schedule)
     targets, weights = torch.from_numpy(stream.targets), torch.from_numpy(stream.weights)
     net.train()  # the heads only: the encoder stays in eval, its dropout only slows learning at this size
     net.encoder.model.eval()
@@ -68,9 +68,15 @@ def train(
             if report:
                 report("loss", running, step + 1)
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == len(batches):
-            _save(checkpoint, step + 1, net, optimiser, schedule)
+            seconds = spent + time.monotonic() - started
+            _save(checkpoint, step + 1, seconds, net, optimiser, schedule)
     net.eval()
     return net
+
+
+def minutes_spent(checkpoint: Path) -> float:
+    """Minutes of training behind a checkpoint, over all the times it was resumed."""
+    return float(torch.load(checkpoint, weights_only=True)["seconds"]) / 60
 
 
 def truncated_ids(encoder: Encoder, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
@@ -110,10 +116,11 @@ def _rate(step: int, steps: int, warmup: float) -> float:
     return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1.0, steps - ramp)))
 
 
-def _save(path: Path, step: int, net: HouseNet, optimiser: Any, schedule: Any) -> None:
+def _save(path: Path, step: int, seconds: float, net: HouseNet, optimiser: Any, schedule: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "step": step,
+        "seconds": seconds,
         "net": net.trained_state(),
         "optimiser": optimiser.state_dict(),
         "schedule": schedule.state_dict(),
@@ -123,12 +130,12 @@ def _save(path: Path, step: int, net: HouseNet, optimiser: Any, schedule: Any) -
     os.replace(temporary, path)
 
 
-def _resume(path: Path, net: HouseNet, optimiser: Any, schedule: Any) -> int:
+def _resume(path: Path, net: HouseNet, optimiser: Any, schedule: Any) -> tuple[int, float]:
     if not path.is_file():
-        return 0
+        return 0, 0.0
     state = torch.load(path, weights_only=True)
     net.load_trained(state["net"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     say(f"  resumed at step {state['step']}")
-    return int(state["step"])
+    return int(state["step"]), float(state["seconds"])

@@ -74,6 +74,17 @@ async def test_decided_again_when_classify_returns(stub: Stub, world: World) -> 
     assert await state(stub, "1") == "DECIDED"
 
 
+async def test_what_is_late_takes_a_small_part_while_others_wait(stub: Stub, world: World) -> None:
+    await stub.BatchSubmitMessages(batch(*(message(str(i)) for i in range(40))))
+    world.clock.advance(seconds=2.8)
+    assert await world.pump.step(Lane.LIVE) == 40
+    assert {how for _, _, how in world.router.decided} == {"TOO_LATE"}
+    await stub.SubmitMessage(pb.SubmitMessageRequest(message=message("new")))
+    assert await world.pump.step(Lane.LATE) == 16
+    world.backlog.refresh({})
+    assert await world.pump.step(Lane.LATE) == 24
+
+
 async def test_a_message_that_breaks_classify_becomes_a_dead_letter_alone(stub: Stub, world: World) -> None:
     await stub.BatchSubmitMessages(batch(*(message(str(i), channel="comments") for i in range(9))))
     world.classifier.poison["4"] = ApaiseError("boom")

@@ -43,6 +43,9 @@ LEASE: Final = timedelta(seconds=15)
 _NO_TIME_LEFT: Final = timedelta(milliseconds=300)
 """A message with less patience than this is not offered to classify: it would only be read too late."""
 _LATE_TIMEOUT: Final = timedelta(seconds=10)
+_LATE_SHARE: Final = 4
+"""A late batch is this much smaller while others wait: a full one would keep classify busy until they are late too,
+and a mesh once behind would stay behind for as long as people write."""
 _MAX_BATCH_BYTES: Final = 1_000_000
 _IDLE: Final = 0.25
 _TRANSIENT: Final = (Unavailable, ResourceExhausted, DeadlineExceeded)
@@ -130,12 +133,16 @@ class Pump:
         """Take one batch of a lane through; gives back its size."""
         with acting_as(system_caller("ingest")):
             async with self._db.write() as tx:
-                rows = await store.claim(tx.conn, lane, tx.now, LEASE, self._batch, self._last_brand[lane])
+                rows = await store.claim(tx.conn, lane, tx.now, LEASE, self._size(lane), self._last_brand[lane])
             for part in _parts(rows):
                 await self._drive(part)
         if rows:
             self._last_brand[lane] = rows[-1].channel.brand
         return len(rows)
+
+    def _size(self, lane: Lane) -> int:
+        others = self._backlog.waiting(Lane.LIVE) + self._backlog.waiting(Lane.CALM)
+        return max(1, self._batch // _LATE_SHARE) if lane is Lane.LATE and others else self._batch
 
     async def _drive(self, rows: Sequence[Owed]) -> None:
         readings = await self._read(rows)
