@@ -30,7 +30,8 @@ RUN groupadd --gid 10001 apaise \
     && install --directory --owner=apaise --group=apaise /var/lib/apaise /var/lib/apaise/cache /var/lib/apaise/artifacts
 COPY --from=installed /opt/apaise /opt/apaise
 COPY --chmod=0555 docker/entrypoint.sh docker/healthcheck.py /usr/local/lib/apaise/
-ENV PATH=/opt/apaise/bin:$PATH \
+ENV OMP_WAIT_POLICY=PASSIVE \
+    PATH=/opt/apaise/bin:$PATH \
     HOME=/var/lib/apaise \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

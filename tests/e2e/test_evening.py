@@ -89,7 +89,7 @@ def test_a_brand_learns_and_another_does_not(mesh: Mesh) -> None:
 
 def _removed(mesh: Mesh, brand: str) -> list[str]:
     texts = [row["text"] for row in json_lines(SAMPLES / "probes.jsonl")]
-    assessments = mesh.json("classify", "--brand", brand, "--", *texts)["assessments"]
+    assessments = mesh.json("classify", "--brand", brand, *texts)["assessments"]
     return [each["labels"]["remove"]["verdict"] for each in assessments]
 
 

@@ -93,7 +93,9 @@ def _own(home: Home, name: str) -> dict[str, str]:
         jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         return {"MLFLOW_BACKEND_STORE_URI": postgres.dsn(home, "mlflow"), **jobs}
     if name == "ray":
-        return ray_access(home)
+        # Replicas and training tasks share the cores with everything else: OpenMP's threads must sleep between two
+        # matrix products, not spin.
+        return {"OMP_WAIT_POLICY": "PASSIVE", **ray_access(home)}
     return _service(home, name)
 
 
