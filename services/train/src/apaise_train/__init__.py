@@ -1,0 +1,1 @@
+"""Train: learns each brand's culture from its reviews."""

@@ -1,0 +1,1 @@
+"""Between the outside and the use cases."""

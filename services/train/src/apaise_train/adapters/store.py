@@ -1,0 +1,278 @@
+"""Examples, runs, revisions, ledger and wishes, in PostgreSQL. Every function takes its caller's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apaise_kit.runtime.db import lock_key
+from apaise_train.adapters.tables import cursors, examples, ledger, revisions, runs, wishes
+from apaise_train.domain.examples import Example, Manifest
+from apaise_train.domain.gate import GateReport, Score
+from apaise_train.domain.runs import ACTIVE, WORKING, LedgerEntry, LedgerKind, Revision, Run, RunState, Wish
+
+_STREAM = "reviews"
+
+
+# ---- examples
+
+
+async def read_cursor(conn: AsyncConnection) -> str:
+    """Where the stream of reviews was left; "" before the first."""
+    return await conn.scalar(select(cursors.c.cursor).where(cursors.c.stream == _STREAM)) or ""
+
+
+async def save_cursor(conn: AsyncConnection, cursor: str) -> None:
+    """Remember where the stream was left."""
+    row = insert(cursors).values(stream=_STREAM, cursor=cursor)
+    await conn.execute(row.on_conflict_do_update(index_elements=["stream"], set_={"cursor": cursor}))
+
+
+async def add_example(conn: AsyncConnection, example: Example) -> bool:
+    """Keep an example; False when it is there already."""
+    row = insert(examples).values(**asdict(example), withdrawn=False).on_conflict_do_nothing()
+    return (await conn.execute(row.returning(examples.c.review))).one_or_none() is not None
+
+
+async def withdraw(conn: AsyncConnection, brand: str, review: str) -> bool:
+    """An undone review teaches no more; False when it never did."""
+    mine = (examples.c.brand == brand, examples.c.review == review)
+    return (await conn.execute(update(examples).where(*mine).values(withdrawn=True))).rowcount == 1
+
+
+async def blank(conn: AsyncConnection, brand: str, message: str) -> None:
+    """Forget a message's text."""
+    mine = (examples.c.brand == brand, examples.c.message == message)
+    await conn.execute(update(examples).where(*mine).values(text="", withdrawn=True))
+
+
+async def current_examples(conn: AsyncConnection, brand: str) -> list[Example]:
+    """What counts now: of each message, the newest review that was not taken back."""
+    newest = (
+        select(examples)
+        .where(examples.c.brand == brand, examples.c.withdrawn.is_(False))
+        .ext(distinct_on(examples.c.message))
+        .order_by(examples.c.message, examples.c.sequence.desc())
+    )
+    return [_example(row) for row in await conn.execute(newest)]
+
+
+async def examples_by_review(conn: AsyncConnection, brand: str, reviews: Collection[str]) -> dict[str, Example]:
+    """Examples of a manifest, by review, whether or not they still count."""
+    rows = await conn.execute(select(examples).where(examples.c.brand == brand, examples.c.review.in_(reviews)))
+    return {row.review: _example(row) for row in rows}
+
+
+def _example(row: Row[Any]) -> Example:
+    return Example(
+        row.review,
+        row.brand,
+        row.message,
+        row.author_key,
+        row.edit_revision,
+        row.text,
+        row.remove,
+        row.labels,
+        row.weight,
+        row.review_time,
+        row.published_time,
+    )
+
+
+# ---- runs
+
+
+async def lock_brand(conn: AsyncConnection, brand: str) -> None:
+    """One change at a time of a brand's runs, ledger and wish; held until the transaction ends."""
+    await conn.execute(select(func.pg_advisory_xact_lock(lock_key(f"train/{brand}"))))
+
+
+async def add_run(conn: AsyncConnection, run: Run, manifest: Manifest, request_id: str | None) -> None:
+    """Keep a new run."""
+    values = {
+        "id": run.id,
+        "brand": run.brand,
+        "number": run.number,
+        "version": run.version,
+        "request_id": request_id,
+        "state": run.state,
+        "progress": run.progress,
+        "n_corrections": run.n_corrections,
+        "n_holdout": run.n_holdout,
+        "manifest": manifest.as_json(),
+        "manifest_digest": run.manifest_digest,
+        "attempts": 0,
+        "due_time": run.create_time,
+        "create_actor": run.create_actor,
+        "create_time": run.create_time,
+    }
+    await conn.execute(insert(runs).values(values))
+
+
+async def last_number(conn: AsyncConnection, brand: str) -> int:
+    """Number of the brand's last run, 0 before the first."""
+    return await conn.scalar(select(func.max(runs.c.number)).where(runs.c.brand == brand)) or 0
+
+
+async def active_run(conn: AsyncConnection, brand: str) -> Run | None:
+    """The brand's run that has not ended."""
+    query = select(runs).where(runs.c.brand == brand, runs.c.state.in_(ACTIVE))
+    row = (await conn.execute(query)).one_or_none()
+    return _run(row) if row else None
+
+
+async def run_of_request(conn: AsyncConnection, brand: str, request_id: str) -> Run | None:
+    """The run this request made before."""
+    row = (await conn.execute(select(runs).where(runs.c.brand == brand, runs.c.request_id == request_id))).one_or_none()
+    return _run(row) if row else None
+
+
+async def find_run(conn: AsyncConnection, brand: str, run: str) -> Run | None:
+    """One run."""
+    row = (await conn.execute(select(runs).where(runs.c.brand == brand, runs.c.id == run))).one_or_none()
+    return _run(row) if row else None
+
+
+async def list_runs(conn: AsyncConnection, brand: str, before: int | None, limit: int) -> list[Run]:
+    """A brand's runs, newest first, numbered below `before`."""
+    query = select(runs).where(runs.c.brand == brand).order_by(runs.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.number < before)
+    return [_run(row) for row in await conn.execute(query)]
+
+
+async def due_runs(conn: AsyncConnection, now: datetime) -> list[Run]:
+    """Runs waiting for work, oldest first; those left half-way by a process that died are among them."""
+    query = select(runs).where(runs.c.state.in_(WORKING), runs.c.due_time <= now)
+    return [_run(row) for row in await conn.execute(query.order_by(runs.c.due_time, runs.c.id))]
+
+
+async def manifest_of(conn: AsyncConnection, run: str) -> Manifest:
+    """The snapshot a run works on."""
+    return Manifest.from_json((await conn.execute(select(runs.c.manifest).where(runs.c.id == run))).scalar_one())
+
+
+async def move_run(
+    conn: AsyncConnection, run: str, among: Collection[RunState], values: dict[str, Any], attempted: bool = False
+) -> Run | None:
+    """Change a run that is in one of these states; None when it no longer is."""
+    changed = {**values, "version": runs.c.version + 1}
+    if attempted:
+        changed["attempts"] = runs.c.attempts + 1
+    if isinstance(report := changed.get("gate"), GateReport):
+        changed["gate"] = asdict(report)
+    statement = update(runs).where(runs.c.id == run, runs.c.state.in_(among)).values(changed).returning(runs)
+    row = (await conn.execute(statement)).one_or_none()
+    return _run(row) if row else None
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        brand=row.brand,
+        id=row.id,
+        number=row.number,
+        version=row.version,
+        state=RunState(row.state),
+        progress=row.progress,
+        n_corrections=row.n_corrections,
+        n_holdout=row.n_holdout,
+        manifest_digest=row.manifest_digest,
+        attempts=row.attempts,
+        create_actor=row.create_actor,
+        create_time=row.create_time,
+        end_time=row.end_time,
+        revision=row.revision,
+        mlflow_experiment=row.mlflow_experiment,
+        mlflow_run=row.mlflow_run,
+        model_version=row.model_version,
+        gate=_report(row.gate) if row.gate else None,
+        failure=row.failure,
+    )
+
+
+def _report(stored: dict[str, Any]) -> GateReport:
+    scores = tuple(Score(**score) for score in stored["scores"])
+    return GateReport(stored["promoted"], tuple(stored["reasons"]), scores)
+
+
+# ---- revisions, ledger, wishes
+
+
+async def add_revision(conn: AsyncConnection, revision: Revision, now: datetime) -> None:
+    """Keep a trained revision."""
+    await conn.execute(insert(revisions).values(**asdict(revision), create_time=now))
+
+
+async def find_revision(conn: AsyncConnection, brand: str, revision: str) -> Revision | None:
+    """One revision."""
+    query = select(revisions).where(revisions.c.brand == brand, revisions.c.id == revision)
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        return None
+    return Revision(
+        row.brand, row.id, row.run, row.artifact_uri, row.digest, row.encoder, row.model_version, row.passed
+    )
+
+
+async def append(conn: AsyncConnection, entry: LedgerEntry) -> None:
+    """Write a line of the ledger; its sequence must be the next (under `lock_brand`)."""
+    await conn.execute(insert(ledger).values(**asdict(entry)))
+
+
+async def read_ledger(conn: AsyncConnection, brand: str) -> list[LedgerEntry]:
+    """A brand's whole ledger, oldest first."""
+    rows = await conn.execute(select(ledger).where(ledger.c.brand == brand).order_by(ledger.c.sequence))
+    return [_entry(row) for row in rows]
+
+
+async def list_ledger(conn: AsyncConnection, brand: str, before: int | None, limit: int) -> list[LedgerEntry]:
+    """A page of a brand's ledger, newest first."""
+    query = select(ledger).where(ledger.c.brand == brand).order_by(ledger.c.sequence.desc()).limit(limit)
+    if before is not None:
+        query = query.where(ledger.c.sequence < before)
+    return [_entry(row) for row in await conn.execute(query)]
+
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    return LedgerEntry(
+        row.brand,
+        row.sequence,
+        LedgerKind(row.kind),
+        row.revision,
+        row.previous,
+        row.actor,
+        row.time,
+        row.reason,
+        row.run,
+    )
+
+
+async def find_wish(conn: AsyncConnection, brand: str) -> Wish | None:
+    """What should serve a brand; None when nothing was ever promoted."""
+    row = (await conn.execute(select(wishes).where(wishes.c.brand == brand))).one_or_none()
+    return Wish(**row._mapping) if row else None
+
+
+async def save_wish(conn: AsyncConnection, wish: Wish) -> None:
+    """Replace what should serve a brand."""
+    row = insert(wishes).values(**asdict(wish))
+    changed = {name: row.excluded[name] for name in ("revision", "entry", "alias_owed", "serving_owed")}
+    await conn.execute(row.on_conflict_do_update(index_elements=["brand"], set_=changed))
+
+
+async def owing_brands(conn: AsyncConnection) -> Sequence[str]:
+    """Brands whose wish is not yet so."""
+    query = select(wishes.c.brand).where(or_(wishes.c.alias_owed, wishes.c.serving_owed)).order_by(wishes.c.brand)
+    return list((await conn.execute(query)).scalars())
+
+
+async def settle_step(conn: AsyncConnection, wish: Wish, step: str) -> bool:
+    """A step is done: `alias_owed` or `serving_owed`. False when another wish has come since."""
+    mine = (wishes.c.brand == wish.brand, wishes.c.entry == wish.entry)
+    return (await conn.execute(update(wishes).where(*mine).values({step: False}))).rowcount == 1

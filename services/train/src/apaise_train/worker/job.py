@@ -1,0 +1,205 @@
+"""One training job from rows to a finished adapter; a generator, so that whoever runs it hears how far it is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from apaise_kit.core.errors import ApaiseError, FailedPrecondition, Reason
+from apaise_train.domain.examples import fold
+from apaise_train.domain.jobs import Broken, Job, Judged, Outcome, Progress, Row, Update
+from apaise_train.worker import learning, plots
+from apaise_train.worker.learning import Fitted, Lesson, Recipe, Targets
+from apaise_train.worker.net import BrandNet, Cached
+from mlops.base.adapter import (
+    FILES,
+    PARITY_TEXTS,
+    PARITY_TOLERANCE,
+    Manifest,
+    Parity,
+    Threshold,
+    digest_folder,
+    read_adapter,
+    write_adapter,
+)
+from mlops.base.encoder import load_encoder
+from mlops.house import House, HouseWeightsError, build_house, load_heads
+
+REMOVE: Final = "remove"
+# Where the model honestly does not know: this far below the threshold, a person should look.
+UNSURE_BAND: Final = 0.05
+NICENESS: Final = 15
+
+
+def run(job: Job, recipe: Recipe | None = None) -> Iterator[Update]:
+    """Train and judge; the last item is an `Outcome`, or `Broken` with the reason.
+
+    Exceptions that are not refusals pass: the task fails, and its runner says so.
+    """
+    try:
+        yield from _run(job, recipe or Recipe())
+    except ApaiseError as error:
+        yield Broken(error.reason.value)
+    except HouseWeightsError:
+        yield Broken(Reason.ADAPTER_WRONG_ENCODER.value)
+
+
+def lower_priority() -> None:
+    """Let serving go first on a shared machine."""
+    os.nice(NICENESS)
+
+
+def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
+    started = time.perf_counter()
+    torch.set_num_threads(job.threads)
+    yield Progress(False, 0.0)
+    house = _house(job)
+    encoder = load_encoder(house.path)
+    remove = house.labels.index(REMOVE)
+    net = BrandNet(encoder, *load_heads(house.heads))
+    generator = torch.Generator().manual_seed(job.seed)
+    cached = net.cache([row.text for row in job.train])
+    held = net.cache([row.text for row in job.holdout])
+    yield Progress(False, 0.1)
+    with net.shortened():
+        net.reset(generator, cached)
+        before = net.scores(cached)
+        house_held = net.scores(held)
+        champion = _champion(job, net, held, house, remove)
+        targets = make_targets(job.train, house.labels, before)
+        keys, classes = [fold(row.text) for row in job.train], [row.remove for row in job.train]
+        folds = learning.make_folds(keys, classes, recipe.folds, generator)
+        lesson = Lesson(net, cached, targets, before, remove, recipe, generator)
+        fitted = yield from _learnt(lesson, folds)
+        slope, offset = learning.calibration(fitted.out_of_fold, targets.wanted[:, remove], targets.weights)
+        with torch.no_grad():
+            net.weight[remove] *= slope
+            net.bias[remove] = net.bias[remove] * slope + offset
+        yield Progress(True, 0.0)
+        after_held = net.scores(held)
+        drift = _drift(after_held, house_held, remove)
+    out_of_fold = _probabilities(fitted.out_of_fold * slope + offset)
+    cut = round(learning.best_threshold(out_of_fold, classes), 3)
+    candidate = Judged(tuple(_probabilities(after_held[:, remove])), cut)
+    judged_house = Judged(tuple(_probabilities(house_held[:, remove])), house.thresholds[REMOVE].yes)
+    files, digest = _written(job, net, house, cut)
+    yield Progress(True, 0.8)
+    truth = [row.remove for row in job.holdout]
+    yield Outcome(
+        files=files,
+        digest=digest,
+        encoder=house.encoder_digest,
+        candidate=candidate,
+        house=judged_house,
+        champion=champion,
+        params={
+            **{f"recipe_{key}": value for key, value in asdict(recipe).items()},
+            "epochs_kept": fitted.epochs,
+            "seed": job.seed,
+            "dtype": str(encoder.dtype).removeprefix("torch."),
+            "house_revision": house.revision,
+            "threshold_remove": cut,
+            "calibration_slope": round(slope, 4),
+            "calibration_offset": round(offset, 4),
+        },
+        curve=fitted.curve,
+        metrics={"seconds": round(time.perf_counter() - started, 2), "drift_other_labels": drift},
+        plots={
+            "learning_curve.png": plots.learning_curve(fitted.curve, fitted.epochs),
+            "reliability.png": plots.reliability(out_of_fold, classes),
+            "confusion.png": plots.confusion(candidate, truth),
+        },
+    )
+
+
+def _learnt(lesson: Lesson, folds: Sequence[Sequence[int]]) -> Generator[Update, None, Fitted]:
+    """Cross-fit, then fit on everything; the share of each in the progress is the share of its work."""
+    share = 0.9 * len(folds) / (len(folds) + 1)
+    part = learning.cross_fit(lesson, folds)
+    while True:
+        try:
+            yield Progress(False, 0.1 + share * next(part))
+        except StopIteration as end:
+            fitted: Fitted = end.value
+            break
+    for done, _ in enumerate(learning.fit(lesson, range(len(lesson.cached)), fitted.epochs), 1):
+        yield Progress(False, 0.1 + share + (0.9 - share) * done / fitted.epochs)
+    return fitted
+
+
+def make_targets(rows: Sequence[Row], labels: Sequence[str], house: Tensor) -> Targets:
+    """What people stated where they stated it, the house's probabilities (of its logits [n, L]) everywhere else."""
+    wanted, stated = house.sigmoid(), torch.zeros_like(house)
+    for at, row in enumerate(rows):
+        for label, applies in {**row.labels, REMOVE: row.remove}.items():
+            if label in labels:
+                wanted[at, labels.index(label)] = float(applies)
+                stated[at, labels.index(label)] = 1.0
+    return Targets(wanted, stated, torch.tensor([row.weight for row in rows]))
+
+
+def _house(job: Job) -> House:
+    source = job.house
+    cache, weights = (Path(path) if path else None for path in (source.cache, source.weights))
+    house = build_house(cache, source.model, weights=weights)
+    if REMOVE not in house.labels:
+        raise FailedPrecondition("The house model has no `remove` head.", reason=Reason.ADAPTER_WRONG_SHAPE)
+    return house
+
+
+def _champion(job: Job, net: BrandNet, held: Cached, house: House, remove: int) -> Judged | None:
+    """The champion on the held-out rows, or None: there is none, or it is of another encoder or other labels."""
+    if job.champion is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in job.champion.items():
+            (Path(folder) / Path(name).name).write_bytes(content)
+        adapter = read_adapter(Path(folder))
+    if adapter.manifest.encoder_digest != house.encoder_digest or set(adapter.manifest.labels) != set(house.labels):
+        return None
+    net.load(adapter, house.labels)
+    logits = net.scores(held)[:, remove]
+    return Judged(tuple(_probabilities(logits)), adapter.manifest.thresholds[REMOVE].yes)
+
+
+def _written(job: Job, net: BrandNet, house: House, cut: float) -> tuple[Mapping[str, bytes], str]:
+    """The adapter's files and their digest. Thresholds: `remove` is the brand's, the others stay the house's."""
+    thresholds = {label: Threshold(yes=pair.yes, no=pair.no) for label, pair in house.thresholds.items()}
+    thresholds[REMOVE] = Threshold(yes=cut, no=max(0.0, round(cut - UNSURE_BAND, 3)))
+    manifest = Manifest(
+        revision=job.revision,
+        brand=job.brand,
+        encoder_digest=house.encoder_digest,
+        labels=house.labels,
+        thresholds=thresholds,
+        thresholds_revision=job.revision,
+        parity=Parity(texts=PARITY_TEXTS, scores=_rows(net.parity(PARITY_TEXTS)), tolerance=PARITY_TOLERANCE),
+        created=job.created,
+    )
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / job.revision
+        write_adapter(folder, net.peft, *net.folded_heads(), manifest)
+        return {name: (folder / name).read_bytes() for name in FILES}, digest_folder(folder)
+
+
+def _rows(scores: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in scores)
+
+
+def _probabilities(logits: Tensor) -> list[float]:
+    return [round(float(value), 3) for value in logits.sigmoid()]
+
+
+def _drift(after: Tensor, before: Tensor, remove: int) -> float:
+    """Mean change of the other labels' probabilities on held-out rows."""
+    change = (after.sigmoid() - before.sigmoid()).abs()
+    change[:, remove] = 0.0
+    return round(float(change.sum() / max(1, change.numel() - len(change))), 5)

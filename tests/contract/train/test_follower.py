@@ -1,0 +1,142 @@
+"""Reviews become examples: once, in order, and withdrawn when taken back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from apaise.route.v1 import review_service_pb2 as review_pb
+from apaise_kit.core.errors import OutOfRange, Unavailable
+from apaise_train.adapters import store
+from apaise_train.adapters.mesh import followed_from
+from apaise_train.domain.examples import Example
+from apaise_train.domain.ports import ReviewKind
+from apaise_train.testing import example
+
+from .conftest import until
+
+if TYPE_CHECKING:
+    from .conftest import Mesh
+
+
+async def current(mesh: Mesh) -> dict[str, Example]:
+    async with mesh.db.read() as conn:
+        return {row.message: row for row in await store.current_examples(conn, "acme")}
+
+
+async def followed(mesh: Mesh) -> None:
+    async def caught_up() -> bool:
+        async with mesh.db.read() as conn:
+            return await store.read_cursor(conn) == str(len(mesh.reviews.steps))
+
+    await until(caught_up)
+
+
+async def test_a_later_review_replaces_and_its_undo_gives_the_first_back(mesh: Mesh) -> None:
+    mesh.reviews.add(example(1, True))
+    mesh.reviews.add(example(2, False, message="message-0001"))
+    await followed(mesh)
+    assert (await current(mesh))["message-0001"].remove is False
+    mesh.reviews.undo("acme", "review-0002")
+    await followed(mesh)
+    assert (await current(mesh))["message-0001"].remove is True
+    mesh.reviews.undo("acme", "review-0001")
+    await followed(mesh)
+    assert await current(mesh) == {}
+
+
+async def test_a_blanked_message_leaves_no_text(mesh: Mesh) -> None:
+    mesh.reviews.add(example(1, True))
+    mesh.reviews.blank("acme", "message-0001")
+    await followed(mesh)
+    async with mesh.db.read() as conn:
+        kept = await store.examples_by_review(conn, "acme", ["review-0001"])
+    assert kept["review-0001"].text == ""
+    assert await current(mesh) == {}
+
+
+async def test_an_undo_of_another_brands_review_withdraws_nothing(mesh: Mesh) -> None:
+    mesh.reviews.add(example(1, True))
+    mesh.reviews.undo("other", "review-0001")
+    await followed(mesh)
+    assert len(await current(mesh)) == 1
+
+
+async def test_it_goes_on_after_a_restart_and_after_route_was_away(mesh: Mesh) -> None:
+    mesh.reviews.add(example(1, True))
+    await followed(mesh)
+    await mesh.stop()
+    mesh.reviews.add(example(2, False))
+    mesh.reviews.down = Unavailable("away")
+    await mesh.start()
+    mesh.reviews.down = None
+    await followed(mesh)
+    assert set(await current(mesh)) == {"message-0001", "message-0002"}
+    assert mesh.reviews.started[0] == ""
+    assert set(mesh.reviews.started[1:]) == {"1"}
+
+
+async def test_an_expired_cursor_starts_again_and_keeps_nothing_twice(mesh: Mesh) -> None:
+    mesh.reviews.add(example(1, True))
+    await followed(mesh)
+    mesh.reviews.down = OutOfRange("expired")
+
+    async def began_again() -> bool:
+        return mesh.reviews.started.count("") > 1
+
+    await until(began_again)
+    mesh.reviews.down = None
+    mesh.reviews.add(example(2, True))
+    await followed(mesh)
+    assert len(await current(mesh)) == 2
+    assert await mesh.db.verify_chain() == 2
+
+
+def response(**changes: object) -> review_pb.FollowReviewsResponse:
+    made = review_pb.FollowReviewsResponse(
+        cursor="c7",
+        review=review_pb.Review(
+            name="brands/acme/reviews/rev1",
+            message="brands/acme/messages/msg1",
+            edit_revision=2,
+            resolution=review_pb.RESOLUTION_CORRECT,
+            sampling_probability=0.5,
+            labels_after={"remove": True, "toxic": False},
+        ),
+    )
+    made.review.create_time.FromDatetime(datetime(2026, 1, 2, tzinfo=UTC))
+    made.message.name = "brands/acme/messages/msg1"
+    made.message.text = "un texte"
+    made.message.author.author_key = "key"
+    for field, value in changes.items():
+        setattr(made.review if field != "text" else made.message, field, value)
+    return made
+
+
+def test_a_correction_is_read_from_the_contract() -> None:
+    step = followed_from(response())
+    assert step.kind is ReviewKind.EXAMPLE
+    assert step.example is not None
+    assert (step.example.review, step.example.message, step.example.author_key) == ("rev1", "msg1", "key")
+    assert (step.example.remove, step.example.labels, step.example.weight) == (True, {"toxic": False}, 2.0)
+    assert step.example.review_time == datetime(2026, 1, 2, tzinfo=UTC)
+    assert step.example.published_time is None
+
+
+@pytest.mark.parametrize("changes", [{"resolution": review_pb.RESOLUTION_SKIP}, {"text": ""}])
+def test_skips_and_texts_that_may_not_train_teach_nothing(changes: dict[str, object]) -> None:
+    step = followed_from(response(**changes))
+    assert step.kind is ReviewKind.NOTHING
+    assert step.cursor == "c7"
+
+
+def test_an_undo_names_what_it_takes_back() -> None:
+    step = followed_from(response(resolution=review_pb.RESOLUTION_UNDO, undoes="brands/acme/reviews/rev0"))
+    assert (step.kind, step.undoes) == (ReviewKind.UNDO, ("acme", "rev0"))
+
+
+def test_the_first_response_only_carries_the_cursor() -> None:
+    step = followed_from(review_pb.FollowReviewsResponse(cursor="c0"))
+    assert (step.cursor, step.kind) == ("c0", ReviewKind.NOTHING)

@@ -1,0 +1,90 @@
+"""The gate's rule, its reasons and its figures."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, roc_auc_score
+
+from apaise_train.domain.gate import Rival, auc, judge, macro_f1
+from apaise_train.domain.jobs import Judged
+
+TRUTH = [True, False] * 15
+EVERY = tuple(range(30))
+PERFECT = Judged(tuple(0.9 if yes else 0.1 for yes in TRUTH), 0.5)
+BLIND = Judged((0.5,) * 30, 0.5)
+
+
+def house(judged: Judged = BLIND, rows: tuple[int, ...] = EVERY) -> Rival:
+    return Rival("house", "house", judged, rows)
+
+
+def test_a_better_candidate_passes_and_says_why() -> None:
+    report = judge(TRUTH, "r2", PERFECT, [house()])
+    assert report.promoted
+    assert "AUC 1.000 to 0.500" in report.reasons[0]
+    assert [score.who for score in report.scores] == ["candidate", "house"]
+
+
+def test_a_tie_is_a_refusal() -> None:
+    assert not judge(TRUTH, "r2", PERFECT, [house(PERFECT)]).promoted
+
+
+def test_the_champion_must_be_beaten_too() -> None:
+    champion = Rival("champion", "r1", PERFECT, EVERY)
+    report = judge(TRUTH, "r2", PERFECT, [house(), champion])
+    assert not report.promoted
+    assert "champion: not better" in report.reasons[1]
+
+
+def test_equal_ranking_passes_on_a_better_threshold_alone() -> None:
+    misplaced = Judged(PERFECT.scores, 0.95)
+    assert judge(TRUTH, "r2", PERFECT, [house(misplaced)]).promoted
+    assert not judge(TRUTH, "r2", misplaced, [house(PERFECT)]).promoted
+
+
+def test_a_better_threshold_does_not_pay_for_a_worse_ranking() -> None:
+    one_wrong = Judged((0.4, *PERFECT.scores[1:]), 0.45)
+    better_ranking = Judged(tuple(0.3 if yes else 0.1 for yes in TRUTH), 0.5)
+    report = judge(TRUTH, "r2", Judged((0.05, *one_wrong.scores[1:]), 0.5), [house(better_ranking)])
+    assert not report.promoted
+
+
+def test_a_champion_is_judged_only_on_what_it_had_not_learnt() -> None:
+    # Blind on what it had not seen, perfect on the rest: the rest must not count.
+    scores = tuple(PERFECT.scores[row] if row < 8 else 0.5 for row in EVERY)
+    champion = Rival("champion", "r1", Judged(scores, 0.5), tuple(range(8, 30)))
+    report = judge(TRUTH, "r2", PERFECT, [house(), champion])
+    assert report.promoted
+    assert report.scores[2].auc == 0.5
+
+
+@pytest.mark.parametrize(
+    ("truth", "rows"),
+    [(TRUTH, tuple(range(19))), ([True] * 4 + [False] * 26, EVERY), ([False] * 30, EVERY), (TRUTH, ())],
+)
+def test_too_few_to_judge_is_a_refusal_that_says_how_many_are_missing(truth: list[bool], rows: tuple[int, ...]) -> None:
+    perfect = Judged(tuple(0.9 if yes else 0.1 for yes in truth), 0.5)
+    report = judge(truth, "r2", perfect, [house(rows=rows)])
+    assert not report.promoted
+    assert "more" in report.reasons[0]
+
+
+scored = st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.booleans()), min_size=2, max_size=60)
+
+
+@given(scored)
+def test_auc_is_the_textbooks(rows: list[tuple[bool, int, bool]]) -> None:
+    truth, scores = [row[0] for row in rows], [row[1] / 12 for row in rows]
+    if len(set(truth)) == 1:
+        assert auc(truth, scores) is None
+    else:
+        assert auc(truth, scores) == pytest.approx(roc_auc_score(truth, scores))
+
+
+@given(scored)
+def test_macro_f1_is_the_textbooks(rows: list[tuple[bool, int, bool]]) -> None:
+    truth, said = [row[0] for row in rows], [row[2] for row in rows]
+    expected = f1_score(truth, said, average="macro", labels=[True, False], zero_division=1.0)
+    assert macro_f1(truth, said) == pytest.approx(expected)
