@@ -22,10 +22,10 @@ $(READY): requirements.lock $(PROJECTS)
 	@$(BIN)/python -m pip install -r requirements.lock > $(VENV)/install.log 2>&1 & pid=$$!; \
 	  total=$$(grep -cE '^[a-zA-Z0-9]' requirements.lock); \
 	  while kill -0 $$pid 2>/dev/null; do \
-	    have=$$(grep -cE '^(Collecting|Processing|Requirement already)' $(VENV)/install.log || true); \
-	    printf '\r  %3d of %d packages found, %s' "$$have" "$$total" \
+	    have=$$(grep -cE '^(Collecting|Requirement already)' $(VENV)/install.log || true); \
+	    test -t 1 && printf '\r  %3d of %d packages found, %s' "$$have" "$$total" \
 	      "$$(grep -q '^Installing' $(VENV)/install.log && echo 'installing…' || echo 'downloading…')  "; sleep 1; \
-	  done; printf '\n'; wait $$pid || { tail -n 20 $(VENV)/install.log; exit 1; }
+	  done; test -t 1 && printf '\n'; wait $$pid || { tail -n 20 $(VENV)/install.log; exit 1; }
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES)) >> $(VENV)/install.log 2>&1 \
 	  || { tail -n 20 $(VENV)/install.log; exit 1; }
 	@touch $(READY)

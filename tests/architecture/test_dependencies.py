@@ -73,6 +73,12 @@ def test_the_locks_closure_holds_no_model_library(project: str) -> None:
 
 def test_the_closure_does_find_them_where_they_are() -> None:
     assert {"torch", "ray"} <= closure("apaise-classify")
+    assert {"torch", "ray", "peft", "mlflow"} <= closure("apaise-train")
+
+
+@pytest.mark.parametrize("project", sorted(projects()))
+def test_whatever_a_package_needs_is_locked(project: str) -> None:
+    assert closure(project) - set(projects()) <= locked()
 
 
 @pytest.mark.parametrize("package", ["apaise_ingest", "apaise_route"])

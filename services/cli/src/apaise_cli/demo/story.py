@@ -279,6 +279,8 @@ def _show_run(stage: Stage, run: train_pb.TrainingRun) -> None:
         auc = f"{score.auc:.3f}" if score.HasField("auc") else "-"
         shown.add_row(score.who, auc, f"{score.macro_f1:.3f}", f"{score.accuracy:.3f}")
     stage.out.print(shown)
+    if run.failure:
+        stage.out.print(f"  It broke: {run.failure}. The log of train, in the home's log folder, says where.")
     for reason in run.gate.reasons:
         stage.out.print(f"  gate: {reason}", markup=False)
     if run.mlflow_url:
