@@ -16,10 +16,10 @@ from .books import Books
 from .faults import REPLICA, is_back, kill, wait_for
 
 VICTIMS: Final = ("ingest", "classify", "route", "train", "postgres", REPLICA, "ray")
-# At full speed everything would be sent before the third kill on a fast machine. Paced like this it takes five minutes
+# At full speed everything would be sent before the third kill on a fast machine. Paced like this it takes four minutes
 # and a half on any, and what an outage holds up is sent at full speed after it.
-PASSES: Final = 10
-SPEED: Final = 80
+PASSES: Final = 6
+SPEED: Final = 60
 AT_LEAST: Final = 5_000
 
 _RECOVERY: Final = 240.0

@@ -43,9 +43,11 @@ class FakeClassifier:
     down: ApaiseError | None = None
     poison: dict[str, ApaiseError] = field(default_factory=dict)
     calls: list[int] = field(default_factory=list)
+    timeouts: list[timedelta] = field(default_factory=list)
 
     async def read(self, rows: Sequence[Owed], timeout: timedelta) -> list[Assessment | ApaiseError]:
         self.calls.append(len(rows))
+        self.timeouts.append(timeout)
         if self.down is not None:
             raise self.down
         for row in rows:

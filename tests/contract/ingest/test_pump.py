@@ -85,6 +85,18 @@ async def test_what_is_late_takes_a_small_part_while_others_wait(stub: Stub, wor
     assert await world.pump.step(Lane.LATE) == 24
 
 
+async def test_who_has_little_time_left_does_not_hurry_the_others(stub: Stub, world: World) -> None:
+    await stub.SubmitMessage(pb.SubmitMessageRequest(message=message("old")))
+    world.clock.advance(seconds=2.3)
+    await stub.BatchSubmitMessages(batch(message("new"), message("newer")))
+    assert await world.pump.step(Lane.LIVE) == 3
+    assert sorted(zip(world.classifier.timeouts, world.classifier.calls, strict=True)) == [
+        (timedelta(seconds=0.7), 1),
+        (timedelta(seconds=3), 2),
+    ]
+    assert {how for _, _, how in world.router.decided} == {"ASSESSED"}
+
+
 async def test_a_message_that_breaks_classify_becomes_a_dead_letter_alone(stub: Stub, world: World) -> None:
     await stub.BatchSubmitMessages(batch(*(message(str(i), channel="comments") for i in range(9))))
     world.classifier.poison["4"] = ApaiseError("boom")

@@ -43,9 +43,14 @@ LEASE: Final = timedelta(seconds=15)
 _NO_TIME_LEFT: Final = timedelta(milliseconds=300)
 """A message with less patience than this is not offered to classify: it would only be read too late."""
 _LATE_TIMEOUT: Final = timedelta(seconds=10)
+_HURRY: Final = timedelta(seconds=1)
+"""Messages with less patience than this are asked for apart. A call ends when its most impatient message gives up: one
+such message would have its whole batch read in vain, and under load that batch would then be late itself."""
 _LATE_SHARE: Final = 4
-"""A late batch is this much smaller while others wait: a full one would keep classify busy until they are late too,
-and a mesh once behind would stay behind for as long as people write."""
+"""Late messages go in batches this much smaller while others wait, and wait themselves while more than such a batch
+does: else they would keep classify busy until the others are late too, and a mesh once behind would stay behind."""
+_LONGEST_YIELD: Final = 3.0
+"""Seconds after which late messages get a small batch all the same: nobody waits for ever behind a crowd."""
 _MAX_BATCH_BYTES: Final = 1_000_000
 _IDLE: Final = 0.25
 _TRANSIENT: Final = (Unavailable, ResourceExhausted, DeadlineExceeded)
@@ -93,13 +98,17 @@ class Pump:
             event.set()
 
     async def drain(self, lane: Lane) -> None:
-        """Empty a lane for ever. Late messages wait while more than a batch can still be decided in time."""
+        """Empty a lane for ever. Late messages wait while more than a few can still be decided in time."""
+        yielded = 0.0
         while True:
             self._work[lane].clear()
             try:
-                if lane is Lane.LATE and self._busy():
+                crowded = lane is Lane.LATE and self._waiting() > self._batch // _LATE_SHARE
+                if crowded and yielded < _LONGEST_YIELD:
                     await asyncio.sleep(_IDLE / 5)
+                    yielded += _IDLE / 5
                     continue
+                yielded = 0.0
                 if not await self.step(lane):
                     await self._wait(lane)
             except ApaiseError as error:
@@ -121,7 +130,10 @@ class Pump:
                 self._backlog.learn(self._read_since, self._db.clock.now() - started)
 
     def _busy(self) -> bool:
-        return self._backlog.waiting(Lane.LIVE) + self._backlog.waiting(Lane.CALM) > self._batch
+        return self._waiting() > self._batch
+
+    def _waiting(self) -> int:
+        return self._backlog.waiting(Lane.LIVE) + self._backlog.waiting(Lane.CALM)
 
     async def _wait(self, lane: Lane) -> None:
         try:
@@ -141,8 +153,8 @@ class Pump:
         return len(rows)
 
     def _size(self, lane: Lane) -> int:
-        others = self._backlog.waiting(Lane.LIVE) + self._backlog.waiting(Lane.CALM)
-        return max(1, self._batch // _LATE_SHARE) if lane is Lane.LATE and others else self._batch
+        small = lane is Lane.LATE and self._waiting()
+        return max(1, self._batch // _LATE_SHARE) if small else self._batch
 
     async def _drive(self, rows: Sequence[Owed]) -> None:
         readings = await self._read(rows)
@@ -165,7 +177,8 @@ class Pump:
                 known.append((row, TOO_LATE))
             else:
                 offered.append(row)
-        return known + (await self._ask(offered) if offered else [])
+        parts = await asyncio.gather(*(self._ask(part) for part in _by_hurry(offered, now)))
+        return known + [answer for part in parts for answer in part]
 
     async def _ask(self, rows: Sequence[Owed]) -> list[tuple[Owed, Reading]]:
         """Ask classify. A refusal of the whole batch is narrowed down to the rows that cause it."""
@@ -261,6 +274,13 @@ class Pump:
             return self._dead(row, Reason.INTERNAL.value, row.attempts + 1)
         self._settled.add(1, {"state": State.PROVISIONAL.value})
         return Step(row.key, State.PROVISIONAL, Lane.LATE, now, 0, gone=row.message.gone)
+
+
+def _by_hurry(rows: Sequence[Owed], now: datetime) -> list[list[Owed]]:
+    """Those who can wait no more than a moment, and those who can."""
+    hurried = [row for row in rows if row.patience_time - now < _HURRY]
+    others = [row for row in rows if row.patience_time - now >= _HURRY]
+    return [part for part in (hurried, others) if part]
 
 
 def _parts(rows: Sequence[Owed]) -> list[list[Owed]]:

@@ -56,7 +56,8 @@ def open_channel(
             ("grpc.enable_retries", 1),
             # A restarted service must be found again in well under a second, not after gRPC's default of up to 120.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # gRPC's name for the time one attempt to connect may take: a busy machine needs more than a blink.
+            ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 5_000),
