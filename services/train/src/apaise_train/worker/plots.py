@@ -53,7 +53,9 @@ def confusion(judged: Judged, truth: Sequence[bool]) -> bytes:
     axes.imshow(table, cmap="Blues")
     for person in range(2):
         for machine in range(2):
-            axes.text(machine, person, str(table[person][machine]), ha="center", va="center")
+            count = table[person][machine]
+            color = "white" if count > len(pairs) / 3 else "black"
+            axes.text(machine, person, str(count), ha="center", va="center", color=color)
     for set_ticks in (axes.set_xticks, axes.set_yticks):
         set_ticks([0, 1], ["stays", "goes"])
     return _png(figure)
