@@ -1,4 +1,4 @@
-"""`python -m mlops.house train | card`: train the house model, or rewrite its card from its figures."""
+"""`python -m mlops.house train | card | build | examine`: the house model, its card, its encoder, its frozen test."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
     card = commands.add_parser("card", help="rewrite CARD.md from metrics.json")
     card.add_argument("--out", type=Path, default=weights_dir())
     commands.add_parser("build", help="build the merged encoder into the cache and print where it is")
+    commands.add_parser("examine", help="read the frozen test with the shipped weights and print the figures")
     options = parser.parse_args(arguments)
     if options.command == "train":
         return _train(options)
     if options.command == "card":
         return _card(options.out)
+    if options.command == "examine":
+        from mlops.house.examine import examine
+
+        _answer(examine(HERE / "test.jsonl"))
+        return 0
     house = build_house()
     _answer({"path": str(house.path), "encoder_digest": house.encoder_digest, "revision": house.revision})
     return 0
