@@ -18,6 +18,7 @@ from apaise.type.v1 import assessment_pb2
 from apaise_classify.domain.adapters import Revision
 from apaise_classify.testing import LABELS, TinyHouse
 from apaise_classify.transport.servicer import SERVICE, ClassifyServicer
+from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.core.labels import LABEL_SET
 from apaise_kit.runtime.server import Service
 from apaise_kit.runtime.status import failure_of, failure_of_status
@@ -303,19 +304,12 @@ async def test_roles(up: Up) -> None:
         assert await refused(call) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
 
 
-async def test_a_caller_that_stops_waiting_leaves_a_wish_that_is_settled_without_it(up: Up) -> None:
+async def test_a_wish_whose_front_died_is_settled_without_it(up: Up) -> None:
     from apaise_classify.app import settle_forgotten
 
-    stub = up.stub()
-    slow = up.mesh.adapter("late", "r1")
-    get = pb.GetAdapterRequest(name="brands/late/adapters/r1")
-    # Long enough for the wish to be written, too short for a replica to load anything.
-    for patience in (0.02, 0.04, 0.08, 0.16, 0.32):
-        code, _ = await refused(stub.ActivateAdapter(request(slow), timeout=patience))
-        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-        known = {each.name for each in (await stub.ListAdapters(pb.ListAdaptersRequest(parent="brands/late"))).adapters}
-        if get.name in known:
-            break
+    with acting_as(system_caller("a front that dies once its wish is written")):
+        await up.mesh.store.wish(up.mesh.adapter("late", "r1"), "a request")
+    stub, get = up.stub(), pb.GetAdapterRequest(name="brands/late/adapters/r1")
     sweep = asyncio.create_task(settle_forgotten(up.mesh.store))
     try:
         async with asyncio.timeout(10):
