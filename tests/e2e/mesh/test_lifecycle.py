@@ -132,6 +132,8 @@ def test_in_the_foreground_ctrl_c_takes_everything_down(mesh: Mesh) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell makes what it starts in the background deaf to Ctrl-C; this one must hear it wherever the tests run.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as foreground:
         assert foreground.stderr is not None
         wait_for(lambda: "Ctrl-C" in (foreground.stderr.readline() if foreground.stderr else ""), "the mesh")
