@@ -65,10 +65,11 @@ class AdapterRefused(FailedPrecondition):
 
 
 class Threshold(BaseModel):
-    """YES at or above `yes`, NO at or below `no`, UNSURE between. A `mlops.house.Threshold` is accepted as one."""
+    """A label holds from `decision` up; between `no` and `yes` a person should look. The house's is accepted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
+    decision: float = Field(ge=0, le=1.001)
     yes: float = Field(ge=0, le=1.001)
     no: float = Field(ge=-0.001, le=1)
 
@@ -235,6 +236,15 @@ def write_adapter(folder: Path, model: Any, weight: Tensor, bias: Tensor, manife
 def wrong_shape(message: str, **metadata: str) -> AdapterRefused:
     """An adapter of a rank, a layer or a label that is not served here."""
     return AdapterRefused(message, reason=Reason.ADAPTER_WRONG_SHAPE, metadata=metadata)
+
+
+def wrong_encoder(trained_on: str, serving: str) -> AdapterRefused:
+    """An adapter of another encoder than the one in use."""
+    return AdapterRefused(
+        "The adapter was trained on another encoder than the one being served.",
+        reason=Reason.ADAPTER_WRONG_ENCODER,
+        metadata={"adapter_encoder": trained_on[:128], "serving_encoder": serving},
+    )
 
 
 def _files(folder: Path) -> list[Path]:

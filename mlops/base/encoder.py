@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,18 +56,27 @@ class Encoder:
 
     def windows(self, texts: Sequence[str]) -> Windows:
         """Cut texts into overlapping windows of at most `max_tokens` tokens; an empty text gives one window."""
-        start, end = self._frame()
-        room = self.max_tokens - len(start) - len(end)
-        stride = max(1, room - min(OVERLAP, room // 2))
+        start, end = self.frame
         ids: list[list[int]] = []
         owners: list[int] = []
         truncated: list[bool] = []
         for row, tokens in enumerate(self._bare_tokens(texts)):
-            starts = range(0, max(1, len(tokens) - room + stride), stride)
-            ids.extend([*start, *tokens[at : at + room], *end] for at in starts)
-            owners.extend([row] * len(starts))
-            truncated.append(len(starts) > 1)
+            parts = self.cut(len(tokens))
+            ids.extend([*start, *tokens[part.start : part.stop], *end] for part in parts)
+            owners.extend([row] * len(parts))
+            truncated.append(len(parts) > 1)
         return Windows(ids, owners, truncated)
+
+    def cut(self, tokens: int) -> list[range]:
+        """Which of a text's tokens each of its windows holds."""
+        room = self.max_tokens - sum(map(len, self.frame))
+        stride = max(1, room - min(OVERLAP, room // 2))
+        return [range(at, min(tokens, at + room)) for at in range(0, max(1, tokens - room + stride), stride)]
+
+    def tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """A text's tokens without their frame, and the characters each stands for."""
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return list(found["input_ids"]), [(int(start), int(end)) for start, end in found["offset_mapping"]]
 
     def pad(self, ids: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Padded `input_ids` and `attention_mask`, int64 [n, longest], on the encoder's device."""
@@ -112,7 +122,8 @@ class Encoder:
         embedded: NDArray[np.float32] = torch.nn.functional.normalize(total, dim=1).numpy()
         return embedded
 
-    def _frame(self) -> tuple[list[int], list[int]]:
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
         """Token ids before and after a text: special tokens and prefix, found by tokenising a probe."""
         probe = self.prefix.strip() or "a"
         bare: list[int] = self.tokenizer(probe, add_special_tokens=False)["input_ids"]

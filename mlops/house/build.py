@@ -40,8 +40,9 @@ class ForeignBaseError(HouseWeightsError):
 
 @dataclass(frozen=True)
 class Threshold:
-    """YES from `yes` up, NO down from `no`, UNSURE between."""
+    """A label holds from `decision` up; apart from it, a person should look between `no` and `yes`."""
 
+    decision: float
     yes: float
     no: float
 

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops.house.build import Threshold
 from mlops.house.mixture import Batchable
 from mlops.house.rows import Row
 
 Floats = NDArray[np.float64]
-# Half-width, in logits, of the band around an operating point in which the answer is UNSURE.
-UNSURE_BAND = 0.2
+# What a person must not have to find by chance: of the messages that have a label, the share that may pass for sure NO,
+MISSED = 0.05
+# and of those that have not, the share that may pass for sure YES.
+ALARMED = 0.05
 # Messages to brands look like our corpus, not like film subtitles or talk pages.
 CORPUS_SHARE = 0.75
 # A rare label calibrated at its rarity would never rise: the probabilities read as if one message in ten had it.
 LOWEST_PRIOR = 0.1
-# A YES must read like one: never below this probability, however rare the label.
-LOWEST_OPERATING_POINT = 0.3
 _RESAMPLES = 30
 
 
@@ -78,11 +77,9 @@ def fit_platt(logits: Floats, targets: Floats, weights: Floats) -> Platt:
 
 
 def best_threshold(probabilities: Floats, targets: Floats, weights: Floats, seed: int = 7) -> float:
-    """Where YES begins: half-way, in logits, between the best balanced accuracy and the best F1.
+    """Where a label begins to hold: the best balanced accuracy, averaged in logits over resamples.
 
-    For a common label the two agree. For a rare one balanced accuracy alone cries wolf and F1 alone stays silent.
-    Averaged over resamples, so that a few positives decide less. 0.5 when one side is missing, and never below
-    `LOWEST_OPERATING_POINT`.
+    Averaged, so that a few positives decide less. 0.5 when one side is missing.
     """
     known = np.flatnonzero(weights > 0)
     if len(np.unique(targets[known])) < 2:
@@ -92,25 +89,50 @@ def best_threshold(probabilities: Floats, targets: Floats, weights: Floats, seed
     for _ in range(_RESAMPLES):
         part = chance.choice(known, len(known))
         if len(np.unique(targets[part])) == 2:
-            found += map(logit, _best_points(probabilities[part], targets[part], weights[part]))
-    if not found:
-        return 0.5
-    return max(LOWEST_OPERATING_POINT, float(sigmoid(np.array([np.mean(found)]))[0]))
+            found.append(logit(_best_point(probabilities[part], targets[part], weights[part])))
+    return float(sigmoid(np.array([np.mean(found)]))[0]) if found else 0.5
 
 
-def _best_points(probabilities: Floats, targets: Floats, weights: Floats) -> tuple[float, float]:
-    """Probabilities with the best balanced accuracy and with the best F1."""
+def _best_point(probabilities: Floats, targets: Floats, weights: Floats) -> float:
     order = np.argsort(-probabilities)
     p, y, w = probabilities[order], targets[order], weights[order]
     hits, alarms = np.cumsum(w * y), np.cumsum(w * (1 - y))
-    after = np.append(p[1:], 0.0)
-    balanced = int(np.argmax(hits / hits[-1] - alarms / alarms[-1]))
-    f1 = int(np.argmax(2 * hits / (hits + alarms + hits[-1])))
-    return float(p[balanced] + after[balanced]) / 2, float(p[f1] + after[f1]) / 2
+    best = int(np.argmax(hits / hits[-1] - alarms / alarms[-1]))
+    return float(p[best] + np.append(p[1:], 0.0)[best]) / 2
 
 
-def banded(threshold: float) -> Threshold:
-    """Operating point with its UNSURE band."""
-    at = logit(threshold)
-    yes, no = sigmoid(np.array([at + UNSURE_BAND, at - UNSURE_BAND]))
-    return Threshold(yes=round(float(yes), 4), no=round(float(no), 4))
+@dataclass(frozen=True)
+class Band:
+    """Between `no` and `yes` a person looks; `load` is the share of messages that falls there.
+
+    Of the messages that have the label, at most `MISSED` are expected below `no`; of those that have not, at most
+    `ALARMED` at or above `yes`.
+    """
+
+    no: float
+    yes: float
+    load: float
+
+
+def abstention(probabilities: Floats, targets: Floats, weights: Floats, decision: float) -> Band:
+    """The band that keeps both promises on messages exchangeable with these; as narrow as they allow.
+
+    Each end is an order statistic of one class's scores: with n of them, a new one falls below the k-th smallest with
+    probability at most k / (n + 1). Source: class-conditional (Mondrian) split conformal prediction, Vovk 2012
+    (arXiv:1209.2673); with a 0/1 loss it is the conformal risk control of Angelopoulos et al. 2022 (arXiv:2208.02814).
+    A class with too few messages for its promise opens its side of the band to the end.
+    """
+    known = weights > 0
+    no = _quantile(probabilities[known & (targets > 0.5)], MISSED)
+    yes = 1.0 - _quantile(1.0 - probabilities[known & (targets <= 0.5)], ALARMED)
+    if yes <= no:  # one cut keeps both promises: nobody has to look
+        no = yes = float(np.clip(decision, yes, no))
+    inside = (probabilities > no) & (probabilities < yes)
+    share = float(weights[inside].sum() / max(float(weights[known].sum()), 1e-12))
+    return Band(no=max(0.0, no), yes=min(1.0, yes), load=round(share, 4))
+
+
+def _quantile(scores: Floats, level: float) -> float:
+    """What at most `level` of new scores fall below; 0 when there are too few to promise it."""
+    rank = int(level * (len(scores) + 1))
+    return float(np.sort(scores)[rank - 1]) if rank else 0.0

@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -392,19 +392,20 @@ CORPUS_WEIGHT = 2.0
 
 
 def corpus_rows(folder: Path) -> Iterator[Row]:
-    """Our own messages: every label is known, positive when listed, unknown when listed under `maybe`.
+    """Our own messages, written singly (`corpus`) or by grammars (`grammar`): every label is known, positive when
+    listed, unknown when listed under `maybe`.
 
     Families that share a pair, and translations (the same family in another file), form one group for the split.
     """
-    yield from _own_rows(sorted(folder.glob("*.jsonl")), "corpus")
+    yield from _own_rows(sorted(folder.glob("*.jsonl")), {"hand": "corpus", "grammar": "grammar"})
 
 
 def contrast_rows(path: Path) -> list[Row]:
     """The functional contrast set, in the corpus's format: measured on, never trained on; empty when absent."""
-    return list(_own_rows([path], "contrast")) if path.is_file() else []
+    return list(_own_rows([path], {"hand": "contrast"})) if path.is_file() else []
 
 
-def _own_rows(paths: Sequence[Path], source: str) -> Iterator[Row]:
+def _own_rows(paths: Sequence[Path], source_of: Mapping[str, str]) -> Iterator[Row]:
     items = [
         (path.stem, json.loads(line))
         for path in paths
@@ -418,6 +419,7 @@ def _own_rows(paths: Sequence[Path], source: str) -> Iterator[Row]:
         known = {label: float(label in item["labels"]) for label in LABELS if label not in hidden}
         family = item["family"]
         group = group_of.get(family, family)
+        source = source_of[item["origin"]]
         yield Row(normalize(item["text"]), item["lang"], source, known, group, weight=CORPUS_WEIGHT, pair=pair)
 
 

@@ -59,7 +59,7 @@ def _read(rows: list[dict[str, Any]]) -> Read:
     weight, bias = load_heads(house.heads)
     windows = encoder.windows([row["text"] for row in rows])
     scores = highest(encoder.pooled(windows.ids) @ weight.T + bias, windows.owners, len(rows))
-    thresholds = np.array([house.thresholds[label].yes for label in house.labels])
+    thresholds = np.array([house.thresholds[label].decision for label in house.labels])
     return Read(rows, house.labels, torch.sigmoid(scores).numpy() >= thresholds)
 
 

@@ -16,10 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops.base.normalize import normalize
+from mlops.house.disguise import disguise
 from mlops.house.rows import Row
 
 SHARES: dict[str, float] = {
     "corpus": 0.42,
+    "grammar": 0.12,
     "measuring_hate": 0.07,
     "davidson": 0.03,
     "edos": 0.02,
@@ -43,6 +46,7 @@ SHARES: dict[str, float] = {
 }
 BALANCED = ("toxic", "hate", "insult", "threat", "remove")
 FRENCH_BOOST = 2.0
+DISGUISED = 0.1
 _MAX_BALANCE = 4.0
 
 
@@ -70,7 +74,7 @@ def draw(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 
 def _draw_source(rows: Sequence[Row], count: int, chance: random.Random) -> list[Row]:
-    if rows[0].source == "corpus":
+    if rows[0].source in ("corpus", "grammar"):
         return _cycle(list(rows), count, chance)
     strata: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -98,7 +102,7 @@ def kind(row: Row) -> str:
 
 
 def roughen(text: str, chance: random.Random) -> str:
-    """Vary what people vary without meaning it: case, accents, the final point, a doubled letter."""
+    """Vary what people vary without meaning it: case, accents, the last point; and now and then hide a word."""
     if chance.random() < 0.25:
         text = text.lower()
     elif chance.random() < 0.04:
@@ -107,9 +111,8 @@ def roughen(text: str, chance: random.Random) -> str:
         text = "".join(map(_bare_latin, text))
     if chance.random() < 0.3:
         text = text.rstrip(".… ")
-    if chance.random() < 0.05 and len(text) > 4:
-        at = chance.randrange(1, len(text))
-        text = text[:at] + text[at - 1] * 2 + text[at:]
+    if chance.random() < DISGUISED:
+        text = normalize(disguise(text, chance))
     return text
 
 

@@ -53,6 +53,7 @@ class HouseNet(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.pooled = pooled
+        encoder.model.set_attn_implementation("eager")  # its backward pass takes a fifth of the fused one on a CPU
         self.adapted = linear_modules(encoder.model, layers)
         for name in self.adapted:
             parent, _, child = name.rpartition(".")

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mlops.base.cache import combined_digest, file_digest
 from mlops.base.encoder import Encoder, highest, load_encoder
 from mlops.house.baseline import baseline_scores
 from mlops.house.build import CARD_FILE, HEADS_FILE, LORA_FILE, Threshold
-from mlops.house.calibrate import Floats, banded, best_threshold, fit_platt, sigmoid, validation_weights
+from mlops.house.calibrate import Floats, abstention, best_threshold, fit_platt, sigmoid, validation_weights
 from mlops.house.card import write_card
 from mlops.house.data import contrast_rows, load_rows
 from mlops.house.evaluate import MIN_SIDE, auc, contrast_report, measure, pair_accuracy
@@ -112,7 +112,7 @@ def run(job: Job) -> dict[str, Any]:
     if contrast:
         their_points = baseline_points(theirs, known, weights)
         report["contrast"] = {
-            "house": contrast_report(contrast, labels, on_contrast, [point.yes for point in thresholds]),
+            "house": contrast_report(contrast, labels, on_contrast, [point.decision for point in thresholds]),
             "baseline": contrast_report(contrast, labels, theirs_on_contrast, their_points),
         }
     lora = net.lora_tensors()
@@ -178,6 +178,7 @@ def calibrated(
     """Heads with Platt scaling folded in, thresholds, and the held-out probabilities [rows, labels]."""
     weight, bias = net.folded_heads()
     logits = logits_of(net.encoder, [row.text for row in held], weight, bias)
+    ours = np.array([row.source == "corpus" for row in held])
     thresholds: list[Threshold] = []
     for column in range(logits.shape[1]):
         targets, counted = known.targets[:, column].astype(np.float64), weights[:, column].astype(np.float64)
@@ -185,7 +186,11 @@ def calibrated(
         weight[column] *= platt.slope
         bias[column] = bias[column] * platt.slope + platt.shift
         logits[:, column] = logits[:, column] * platt.slope + platt.shift
-        thresholds.append(banded(best_threshold(sigmoid(logits[:, column]), targets, counted)))
+        probabilities = np.round(sigmoid(logits[:, column]), 3)
+        decision = round(best_threshold(probabilities, targets, counted), 3)
+        # A promise about strangers' messages is made on messages like theirs: our corpus, each as often as the next.
+        band = abstention(probabilities, targets, np.where(ours, known.weights[:, column], 0.0), decision)
+        thresholds.append(Threshold(decision, band.yes, band.no))
     return weight, bias, thresholds, sigmoid(logits)
 
 
@@ -193,8 +198,7 @@ def baseline_points(scores: Floats, known: Batchable, weights: np.ndarray[Any, n
     """Where the baseline says YES, placed as the house model's."""
     targets, counted = known.targets.astype(np.float64), weights.astype(np.float64)
     return [
-        banded(best_threshold(scores[:, column], targets[:, column], counted[:, column])).yes
-        for column in range(scores.shape[1])
+        best_threshold(scores[:, column], targets[:, column], counted[:, column]) for column in range(scores.shape[1])
     ]
 
 
@@ -231,10 +235,7 @@ def write_record(out: Path, report: dict[str, Any], thresholds: Sequence[Thresho
     """house.json: what `build_house` reads. Adds the revision to the report."""
     content = combined_digest([file_digest(out / LORA_FILE), file_digest(out / HEADS_FILE)])
     report["revision"] = f"house-1-{content[:10]}"
-    operating = {
-        label: {"yes": threshold.yes, "no": threshold.no}
-        for label, threshold in zip(report["labels"], thresholds, strict=True)
-    }
+    operating = {label: asdict(threshold) for label, threshold in zip(report["labels"], thresholds, strict=True)}
     record = {
         "base_digest": report["base_digest"],
         "revision": report["revision"],

@@ -15,7 +15,7 @@ import pytest_asyncio
 from apaise_classify.adapters.serve import ServeReader
 from apaise_classify.app import activate_adapter, rollback_adapter
 from apaise_classify.domain.adapters import AdapterState
-from apaise_classify.domain.reading import HOUSE, Fallback, Row
+from apaise_classify.domain.reading import HOUSE, Fallback, Row, holding
 from apaise_classify.testing import LABELS, TinyHouse, reference
 from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.core.errors import FailedPrecondition, Reason
@@ -65,7 +65,7 @@ async def test_what_a_reader_does_not_see_changes_nothing(mesh: Mesh) -> None:
     assert plain.scores == hidden.scores
 
 
-@pytest.mark.parametrize("text", ["😀", "\u0000\u0001\u0002", "\u200b", " ", "é" * 16_000])
+@pytest.mark.parametrize("text", ["😀", "\u0000\u0001\u0002", "\u200b", " ", "é à " * 4_000])
 async def test_odd_texts_are_read(mesh: Mesh, text: str) -> None:
     (reading,) = await mesh.reader.read([Row("a", text)])
     assert len(reading.scores) == len(LABELS)
@@ -181,3 +181,19 @@ async def test_a_second_front_joins_what_runs(mesh: Mesh) -> None:
     await second.start()
     assert await second.alive()
     assert (await second._handle.identity.remote())[0] == replica
+
+
+async def test_an_explanation_names_words_of_what_holds_and_changes_no_score(mesh: Mesh) -> None:
+    text = "hello\u200b you, the   world is a c0nnard"
+    plain, explained = await mesh.reader.read([Row("a", text), Row("a", text, explain=True)])
+    assert plain.spans == ()
+    assert explained.scores == plain.scores
+    holds = set(holding(explained.edition, explained.scores))
+    assert {span.label for span in explained.spans} <= holds
+    assert all(0 <= span.start < span.end <= len(text) and 0 < span.weight <= 1 for span in explained.spans)
+
+
+@pytest.mark.parametrize("text", ["😀", "\u0000", " ", "é à " * 4_000])
+async def test_odd_texts_are_explained(mesh: Mesh, text: str) -> None:
+    (reading,) = await mesh.reader.read([Row("a", text, explain=True)])
+    assert all(0 <= span.start < span.end <= len(text) for span in reading.spans)

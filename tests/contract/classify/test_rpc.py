@@ -23,6 +23,7 @@ from apaise_kit.core.labels import LABEL_SET
 from apaise_kit.runtime.server import Service
 from apaise_kit.runtime.status import failure_of, failure_of_status
 from apaise_kit.testing.server import Running, running
+from mlops.base.normalize import NORMALIZER
 
 from .conftest import Mesh, start
 
@@ -82,7 +83,7 @@ async def test_classify_names_everything_that_made_the_answer(up: Up) -> None:
         encoder=up.mesh.house.encoder_digest,
         adapter="house",
         thresholds="fake-thresholds",
-        normalizer="n1",
+        normalizer=NORMALIZER,
         precedents="none",
     )
     for score in assessment.labels.values():

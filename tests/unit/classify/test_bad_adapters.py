@@ -82,13 +82,13 @@ def other_revision(folder: Path) -> None:
 def unknown_label(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     labels = ["unheard_of", *manifest["labels"][1:]]
-    edit(folder, labels=labels, thresholds={label: {"yes": 0.6, "no": 0.4} for label in labels})
+    edit(folder, labels=labels, thresholds={label: {"decision": 0.5, "yes": 0.6, "no": 0.4} for label in labels})
 
 
 def house_label_missing(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     labels = ["banter", *manifest["labels"][1:]]
-    edit(folder, labels=labels, thresholds={label: {"yes": 0.6, "no": 0.4} for label in labels})
+    edit(folder, labels=labels, thresholds={label: {"decision": 0.5, "yes": 0.6, "no": 0.4} for label in labels})
 
 
 def fewer_heads(folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apaise_classify.domain.adapters import Progress, Report, Settlement, refusal, settlement
-from apaise_classify.domain.reading import Edition, Fallback, Reading, Threshold, Verdict, assess, verdict
+from apaise_classify.domain.reading import Edition, Fallback, Reading, Threshold, Verdict, assess, score
 from apaise_classify.settings import ClassifySettings
 from apaise_kit.core.errors import Reason
 from mlops.base.adapter import digest_folder
@@ -28,15 +28,21 @@ OLD = Report("b", 2, Progress.ACTIVE)
     [(0.7, Verdict.YES), (0.71, Verdict.YES), (0.699, Verdict.UNSURE), (0.501, Verdict.UNSURE), (0.5, Verdict.NO)],
 )
 def test_verdicts_at_the_thresholds(probability: float, expected: Verdict) -> None:
-    assert verdict(probability, Threshold(yes=0.7, no=0.5)) is expected
+    assert score(probability, Threshold(decision=0.6, yes=0.7, no=0.5)).verdict is expected
 
 
 def test_without_a_band_yes_wins() -> None:
-    assert verdict(0.5, Threshold(yes=0.5, no=0.5)) is Verdict.YES
+    assert score(0.5, Threshold(decision=0.5, yes=0.5, no=0.5)).verdict is Verdict.YES
+
+
+@pytest.mark.parametrize(("probability", "holds"), [(0.59, False), (0.6, True), (0.65, True)])
+def test_whether_a_label_holds_does_not_depend_on_the_band(probability: float, holds: bool) -> None:
+    read = score(probability, Threshold(decision=0.6, yes=0.7, no=0.5))
+    assert (read.holds, read.verdict) == (holds, Verdict.UNSURE)
 
 
 def test_an_assessment_reads_each_label_at_its_own_thresholds() -> None:
-    edition = Edition("r1", ("toxic", "praise"), (Threshold(0.9, 0.8), Threshold(0.2, 0.1)), "t", "e", "n1")
+    edition = Edition("r1", ("toxic", "praise"), (Threshold(0.85, 0.9, 0.8), Threshold(0.15, 0.2, 0.1)), "t", "e", "n1")
     assessed = assess(Reading((0.5, 0.5), edition, False, Fallback.NONE), "")
     assert {label: score.verdict for label, score in assessed.labels.items()} == {
         "toxic": Verdict.NO,

@@ -31,7 +31,7 @@ def files(brand: str, revision: str) -> AdapterFiles:
         brand=brand,
         encoder_digest="fake-encoder",
         labels=LABELS,
-        thresholds={label: Threshold(yes=0.6, no=0.4) for label in LABELS},
+        thresholds={label: Threshold(decision=0.5, yes=0.6, no=0.4) for label in LABELS},
         thresholds_revision="t",
         parity=Parity(texts=("probe",), scores=((0.1, 0.2, 0.3),), tolerance=0.01),
         created=datetime(2026, 1, 1, tzinfo=UTC),

@@ -41,7 +41,7 @@ class Classify(classify_rpc.ClassifyServiceServicer):
             return classify_pb.BatchClassifyResponse.Result(status=status_of(refusal))
         labels = {
             "joy": assessment_pb2.LabelScore(probability=0.1, verdict=assessment_pb2.VERDICT_NO),
-            "remove": assessment_pb2.LabelScore(probability=0.9, verdict=assessment_pb2.VERDICT_YES),
+            "remove": assessment_pb2.LabelScore(probability=0.9, verdict=assessment_pb2.VERDICT_YES, holds=True),
         }
         assessment = assessment_pb2.Assessment(
             labels=labels,
@@ -154,7 +154,7 @@ Captured = pytest.CaptureFixture[str]
 async def test_classify_prints_the_documented_document(mesh: Mesh, capfd: Captured) -> None:
     assert await mesh.run("classify", "--brand", "demo", "--json", "gg ez noob") == 0
     (assessment,) = json.loads(capfd.readouterr().out)["assessments"]
-    assert assessment["labels"]["remove"] == {"probability": 0.9, "verdict": "YES"}
+    assert assessment["labels"]["remove"] == {"probability": 0.9, "holds": True, "verdict": "YES"}
     assert list(assessment["labels"]) == ["remove", "joy"]
     assert set(assessment["provenance"]) == {"encoder", "adapter", "thresholds", "normalizer", "precedents"}
     assert (assessment["fallback"], assessment["fallback_reason"]) == (True, "NO_ADAPTER")

@@ -83,7 +83,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory, net: HouseNet, tiny_base: 
         "revision": "house-test-1",
         "lora": {"rank": RANK, "alpha": ALPHA},
         "labels": list(LABELS),
-        "thresholds": {"toxic": {"yes": 0.6, "no": 0.4}, "praise": {"yes": 0.5, "no": 0.3}},
+        "thresholds": {
+            "toxic": {"decision": 0.5, "yes": 0.6, "no": 0.4},
+            "praise": {"decision": 0.4, "yes": 0.5, "no": 0.3},
+        },
         "thresholds_revision": "t-1",
     }
     (folder / CARD_FILE).write_text(json.dumps(record))

@@ -41,7 +41,7 @@ def test_merged_folder_computes_what_the_trained_network_computed(
 def test_house_carries_identity_labels_and_operating_points(tmp_path: Path, tiny_folder: Path, weights: Path) -> None:
     house = build_house(tmp_path, model=str(tiny_folder), weights=weights)
     assert house.labels == ("toxic", "praise")
-    assert house.thresholds["toxic"] == Threshold(yes=0.6, no=0.4)
+    assert house.thresholds["toxic"] == Threshold(decision=0.5, yes=0.6, no=0.4)
     assert house.encoder_digest == encoder_digest(house.base_digest, "house-test-1")
     assert load_encoder(house.path, dtype="float32").digest == house.encoder_digest
     assert build_house(tmp_path, model=str(tiny_folder), weights=weights) == house
@@ -52,7 +52,7 @@ def test_new_thresholds_keep_the_encoder_and_take_effect(tmp_path: Path, tiny_fo
     moved = tmp_path / "moved"
     shutil.copytree(weights, moved)
     record = json.loads((moved / CARD_FILE).read_text())
-    record["thresholds"]["toxic"] = {"yes": 0.9, "no": 0.8}
+    record["thresholds"]["toxic"] = {"decision": 0.85, "yes": 0.9, "no": 0.8}
     record["thresholds_revision"] = "t-2"
     (moved / CARD_FILE).write_text(json.dumps(record))
     after = build_house(tmp_path, model=str(tiny_folder), weights=moved)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlops.house.calibrate import (
+    ALARMED,
     CORPUS_SHARE,
-    LOWEST_OPERATING_POINT,
     LOWEST_PRIOR,
+    MISSED,
+    Floats,
     Platt,
-    banded,
+    abstention,
     best_threshold,
     fit_platt,
     sigmoid,
@@ -23,10 +23,38 @@ from mlops.house.mixture import arrays
 from mlops.house.rows import Row
 
 
-@given(st.floats(0.01, 0.99))
-def test_the_unsure_band_surrounds_the_threshold(threshold: float) -> None:
-    band = banded(threshold)
-    assert band.no < threshold < band.yes
+def _draws(chance: np.random.Generator, count: int) -> tuple[Floats, Floats]:
+    targets = (chance.random(count) < 0.3).astype(float)
+    return np.round(sigmoid(chance.normal(np.where(targets > 0.5, 1.0, -1.0), 1.2)), 3), targets
+
+
+def test_the_band_keeps_its_promises_on_messages_like_those_it_was_fitted_on() -> None:
+    chance = np.random.default_rng(3)
+    missed, alarmed = [], []
+    for _ in range(200):
+        scores, targets = _draws(chance, 150)
+        band = abstention(scores, targets, np.ones(150), 0.5)
+        fresh, truth = _draws(chance, 500)
+        missed.append((fresh[truth > 0.5] < band.no).mean())
+        alarmed.append((fresh[truth < 0.5] > band.yes).mean())
+    assert np.mean(missed) <= MISSED
+    assert np.mean(alarmed) <= ALARMED
+
+
+def test_a_model_that_knows_needs_no_band_and_one_with_too_few_examples_promises_nothing() -> None:
+    scores = np.concatenate([np.full(200, 0.1), np.full(200, 0.9)])
+    targets = np.repeat([0.0, 1.0], 200)
+    band = abstention(scores, targets, np.ones(400), 0.4)
+    assert (band.no, band.yes, band.load) == (0.4, 0.4, 0.0)
+    few = abstention(scores[190:210], targets[190:210], np.ones(20), 0.4)
+    assert (few.no, few.yes) == (0.0, 1.0)
+
+
+def test_rows_of_unknown_label_do_not_move_the_band() -> None:
+    scores, targets = _draws(np.random.default_rng(1), 300)
+    plain = abstention(scores, targets, np.ones(300), 0.5)
+    more = abstention(np.append(scores, 0.5), np.append(targets, 1.0), np.append(np.ones(300), 0.0), 0.5)
+    assert more == plain
 
 
 def test_the_threshold_falls_between_two_separated_classes() -> None:
@@ -35,10 +63,10 @@ def test_the_threshold_falls_between_two_separated_classes() -> None:
     assert 0.4 < best_threshold(probabilities, targets, np.ones(100)) < 0.7
 
 
-def test_a_rare_label_is_never_yes_at_a_probability_nobody_would_call_yes() -> None:
+def test_a_rare_label_holds_where_its_recall_and_its_neighbours_recall_balance() -> None:
     probabilities = np.concatenate([np.full(990, 0.001), np.full(10, 0.05)])
     targets = np.array([0.0] * 990 + [1.0] * 10)
-    assert best_threshold(probabilities, targets, np.ones(1000)) == LOWEST_OPERATING_POINT
+    assert 0.001 < best_threshold(probabilities, targets, np.ones(1000)) < 0.05
 
 
 def test_rows_of_unknown_label_do_not_move_the_threshold() -> None:

@@ -56,7 +56,14 @@ def test_one_vote_of_three_leaves_a_label_open(votes: int, known: dict[str, floa
 
 
 def test_corpus_rows_know_every_label_but_the_arguable_ones(tmp_path: Path) -> None:
-    item = {"text": "quelle honte", "lang": "fr", "labels": ["complaint"], "maybe": ["anger"], "family": "f"}
+    item = {
+        "text": "quelle honte",
+        "lang": "fr",
+        "labels": ["complaint"],
+        "maybe": ["anger"],
+        "family": "f",
+        "origin": "hand",
+    }
     (tmp_path / "a.jsonl").write_text(json.dumps(item) + "\n\n")
     (only,) = corpus_rows(tmp_path)
     assert only.known["complaint"] == 1.0
@@ -76,7 +83,7 @@ def test_pairs_and_families_never_straddle_the_split() -> None:
 
 def test_families_linked_by_a_pair_or_shared_by_two_files_are_one_group(tmp_path: Path) -> None:
     def write(name: str, rows: list[tuple[str, str, str]]) -> None:
-        items = [{"text": t, "lang": "fr", "labels": [], "family": f, "pair": p} for t, f, p in rows]
+        items = [{"text": t, "lang": "fr", "labels": [], "family": f, "pair": p, "origin": "hand"} for t, f, p in rows]
         (tmp_path / name).write_text("".join(json.dumps(item) + "\n" for item in items))
 
     write("one.jsonl", [("a", "f1", "p"), ("b", "f2", "p"), ("c", "f2", ""), ("d", "f3", "")])

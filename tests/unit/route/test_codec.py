@@ -120,7 +120,7 @@ def test_unknown_labels_are_left_out_and_probabilities_rounded() -> None:
     pb.labels["insult"].probability = 0.49996
     pb.labels["brand_new"].probability = 1.0
     read = codec.assessment(pb)
-    assert read.scores == {"insult": model.Score(0.5, model.Verdict.UNSURE)}
+    assert read.scores == {"insult": model.Score(0.5, model.Verdict.UNSURE, False)}
 
 
 def broken(change: str) -> route_service_pb2.RouteInput:

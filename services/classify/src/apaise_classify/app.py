@@ -8,7 +8,16 @@ from typing import Final
 
 from apaise_classify.domain.adapters import Adapter, AdapterState, Progress, Revision, Wish, refusal
 from apaise_classify.domain.ports import AdapterStore, Place, Reader
-from apaise_classify.domain.reading import Assessment, Item, Row, Vectors, assess, check_batch, check_text
+from apaise_classify.domain.reading import (
+    Assessment,
+    Item,
+    Row,
+    Vectors,
+    assess,
+    check_batch,
+    check_explained,
+    check_text,
+)
 from apaise_kit.core.caller import Caller, acting_as, system_caller
 from apaise_kit.core.errors import ApaiseError
 from apaise_kit.runtime.logs import get_logger
@@ -29,7 +38,7 @@ async def classify(reader: Reader, caller: Caller, item: Item) -> Assessment:
     """
     caller.require(item.brand)
     item.check("input")
-    (reading,) = await reader.read([Row(item.brand, item.text)])
+    (reading,) = await reader.read([Row(item.brand, item.text, item.explain)])
     return assess(reading, item.language)
 
 
@@ -49,9 +58,10 @@ async def batch_classify(
         ResourceExhausted, Unavailable: as `Reader.read`.
     """
     check_batch(len(items), size, "inputs")
+    check_explained(sum(isinstance(item, Item) and item.explain for item in items), "inputs")
     results: list[Assessment | ApaiseError | None] = [_refused(caller, item, n) for n, item in enumerate(items)]
     good = [(n, item) for n, item in enumerate(items) if results[n] is None and isinstance(item, Item)]
-    readings = await reader.read([Row(item.brand, item.text) for _, item in good])
+    readings = await reader.read([Row(item.brand, item.text, item.explain) for _, item in good])
     for (n, item), reading in zip(good, readings, strict=True):
         results[n] = assess(reading, item.language)
     return [result for result in results if result is not None]

@@ -59,7 +59,7 @@ def tiny_house(folder: Path, seed: int = 7) -> TinyHouse:
         "base_digest": build_base(model=str(base)).digest,
         "revision": f"tiny-{seed}",
         "labels": list(LABELS),
-        "thresholds": {label: {"yes": 0.6, "no": 0.4} for label in LABELS},
+        "thresholds": {label: {"decision": 0.5, "yes": 0.6, "no": 0.4} for label in LABELS},
         "thresholds_revision": f"tiny-thresholds-{seed}",
         "lora": {"alpha": 1.0, "rank": 2},
     }
@@ -144,7 +144,7 @@ def random_adapter(
         "brand": brand,
         "encoder_digest": house.encoder_digest,
         "labels": tuple(labels),
-        "thresholds": {label: Threshold(yes=0.7, no=0.5) for label in labels},
+        "thresholds": {label: Threshold(decision=0.6, yes=0.7, no=0.5) for label in labels},
         "thresholds_revision": f"{revision}-thresholds",
         "parity": Parity(texts=PARITY_TEXTS, scores=tuple(map(tuple, scores.tolist())), tolerance=0.06),
         "created": datetime(2026, 1, 1, tzinfo=UTC),

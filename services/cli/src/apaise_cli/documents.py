@@ -49,6 +49,7 @@ def of_assessment(assessment: assessment_pb2.Assessment) -> dict[str, Any]:
         "labels": {
             label: {
                 "probability": score.probability,
+                "holds": score.holds,
                 "verdict": assessment_pb2.Verdict.Name(score.verdict).removeprefix("VERDICT_"),
             }
             for label, score in ordered
@@ -60,4 +61,6 @@ def of_assessment(assessment: assessment_pb2.Assessment) -> dict[str, Any]:
         document["fallback_reason"] = assessment_pb2.FallbackReason.Name(assessment.fallback_reason).removeprefix(
             "FALLBACK_REASON_"
         )
+    if assessment.spans:
+        document["spans"] = [of(span) for span in assessment.spans]
     return {**document, "language": assessment.language, "truncated": assessment.truncated}

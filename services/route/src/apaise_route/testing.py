@@ -34,10 +34,10 @@ def reading(
     yes: Iterable[str] = (), unsure: Iterable[str] = (), at: Mapping[str, float] | None = None, adapter: str = "house"
 ) -> Assessment:
     """An assessment: YES labels at 0.9, UNSURE at 0.5, the rest NO at 0.05; `at` gives others (YES from 0.5)."""
-    scores = {label: Score(0.05, Verdict.NO) for label in LABELS}
-    scores |= {label: Score(0.9, Verdict.YES) for label in yes}
-    scores |= {label: Score(0.5, Verdict.UNSURE) for label in unsure}
-    scores |= {label: Score(p, Verdict.YES if p >= 0.5 else Verdict.NO) for label, p in (at or {}).items()}
+    scores = {label: Score(0.05, Verdict.NO, False) for label in LABELS}
+    scores |= {label: Score(0.9, Verdict.YES, True) for label in yes}
+    scores |= {label: Score(0.5, Verdict.UNSURE, False) for label in unsure}
+    scores |= {label: Score(p, Verdict.YES if p >= 0.5 else Verdict.NO, p >= 0.5) for label, p in (at or {}).items()}
     return Assessment(scores, "fr", provenance=Provenance("enc", adapter, "t1", "n1", "none"))
 
 
@@ -120,4 +120,5 @@ def reading_pb(assessment: Assessment) -> assessment_pb2.Assessment:
     for label, score in assessment.scores.items():
         pb.labels[label].probability = score.probability
         pb.labels[label].verdict = int(score.verdict)  # type: ignore[assignment]
+        pb.labels[label].holds = score.holds
     return pb

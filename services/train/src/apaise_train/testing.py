@@ -196,7 +196,7 @@ def tiny_house(folder: Path, seed: int = 7, layers: int = 6) -> HouseSource:
         "base_digest": build_base(model=str(base)).digest,
         "revision": f"tiny-{seed}",
         "labels": list(LABELS),
-        "thresholds": {label: {"yes": 0.6, "no": 0.4} for label in LABELS},
+        "thresholds": {label: {"decision": 0.5, "yes": 0.6, "no": 0.4} for label in LABELS},
         "thresholds_revision": f"tiny-thresholds-{seed}",
         "lora": {"alpha": 1.0, "rank": 2},
     }

@@ -68,12 +68,15 @@ class Input(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     brand: _builtins.str
     """The brand whose culture reads it."""
     text: _builtins.str
     """The text, 1 byte to 32 KiB of UTF-8."""
     language: _builtins.str
     """Its language (ISO 639-1) when the caller knows it."""
+    explain: _builtins.bool
+    """Answer the spans as well. Up to ten times the cost; at most 50 in a batch."""
     @_builtins.property
     def context(self) -> Global___Context:
         """What surrounds it."""
@@ -85,10 +88,11 @@ class Input(_message.Message):
         text: _builtins.str = ...,
         language: _builtins.str = ...,
         context: Global___Context | None = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brand", b"brand", "context", b"context", "language", b"language", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brand", b"brand", "context", b"context", "explain", b"explain", "language", b"language", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

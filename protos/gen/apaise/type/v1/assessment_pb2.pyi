@@ -28,23 +28,23 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
     """Never sent."""
     VERDICT_YES: _Verdict.ValueType  # 1
-    """The probability reaches the decision threshold."""
+    """Above the band where the model honestly does not know."""
     VERDICT_NO: _Verdict.ValueType  # 2
-    """It does not."""
+    """Below it."""
     VERDICT_UNSURE: _Verdict.ValueType  # 3
-    """It lies in the band where the model honestly does not know."""
+    """In the band: a person should look. It never changes what holds."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
-    """A reading of one label."""
+    """How sure one can be of a label. What holds and what does not is `LabelScore.holds`; this says who should look."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
 """Never sent."""
 VERDICT_YES: Verdict.ValueType  # 1
-"""The probability reaches the decision threshold."""
+"""Above the band where the model honestly does not know."""
 VERDICT_NO: Verdict.ValueType  # 2
-"""It does not."""
+"""Below it."""
 VERDICT_UNSURE: Verdict.ValueType  # 3
-"""It lies in the band where the model honestly does not know."""
+"""In the band: a person should look. It never changes what holds."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 class _FallbackReason:
@@ -79,19 +79,23 @@ class LabelScore(_message.Message):
 
     PROBABILITY_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     probability: _builtins.float
     """Calibrated probability, rounded to 3 decimals before any condition reads it."""
     verdict: Global___Verdict.ValueType
-    """The reading at the thresholds named in the provenance."""
+    """Where the probability lies beside the band named, with the thresholds, in the provenance."""
+    holds: _builtins.bool
+    """Whether the label holds: the probability reaches the decision threshold. What conditions call `yes`."""
     def __init__(
         self,
         *,
         probability: _builtins.float = ...,
         verdict: Global___Verdict.ValueType = ...,
+        holds: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["probability", b"probability", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "probability", b"probability", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,6 +140,40 @@ class Provenance(_message.Message):
 Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
 
 @_typing.final
+class Span(_message.Message):
+    """Words that made a label hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Id of the label."""
+    start: _builtins.int
+    """First character, in Unicode code points of the text as it was given."""
+    end: _builtins.int
+    """One past the last."""
+    weight: _builtins.float
+    """Their share of what held the label up, 0 to 1: what its score loses when they are taken out."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "label", b"label", "start", b"start", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Span: _TypeAlias = Span  # noqa: Y015
+
+@_typing.final
 class Assessment(_message.Message):
     """What a message was understood to be."""
 
@@ -168,6 +206,7 @@ class Assessment(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     FALLBACK_REASON_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    SPANS_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     """Language of the text (ISO 639-1) as ingest or the caller gave it, or `und`."""
     truncated: _builtins.bool
@@ -184,6 +223,10 @@ class Assessment(_message.Message):
     def provenance(self) -> Global___Provenance:
         """What made this."""
 
+    @_builtins.property
+    def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Span]:
+        """Of every label that holds, the words that made it, strongest first. Only when the caller asked for them."""
+
     def __init__(
         self,
         *,
@@ -193,10 +236,11 @@ class Assessment(_message.Message):
         fallback: _builtins.bool = ...,
         fallback_reason: Global___FallbackReason.ValueType = ...,
         provenance: Global___Provenance | None = ...,
+        spans: _abc.Iterable[Global___Span] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback", "fallback_reason", b"fallback_reason", "labels", b"labels", "language", b"language", "provenance", b"provenance", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback", "fallback_reason", b"fallback_reason", "labels", b"labels", "language", b"language", "provenance", b"provenance", "spans", b"spans", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from apaise_classify.domain.reading import HOUSE, Edition, Threshold
+from apaise_classify.domain.reading import HOUSE, Edition, Span, Threshold
 from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, adapter_edition
 from apaise_kit.core.labels import LABELS
 from mlops.base.adapter import AdapterFiles, read_manifest
@@ -29,7 +29,7 @@ class FakeEngine:
         self.house = Edition(
             revision=HOUSE,
             labels=tuple(labels),
-            thresholds=tuple(Threshold(yes=0.6, no=0.4) for _ in labels),
+            thresholds=tuple(Threshold(decision=0.5, yes=0.6, no=0.4) for _ in labels),
             thresholds_revision="fake-thresholds",
             encoder=encoder,
             normalizer=NORMALIZER,
@@ -64,6 +64,10 @@ class FakeEngine:
         """See `ReadingEngine.read`."""
         rows = [self._row(text, slot) for text, slot in zip(texts, slots, strict=True)]
         return np.round(np.array(rows).reshape(-1, len(LABELS)), 3), [len(text) > WINDOW for text in texts]
+
+    def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:
+        """See `ReadingEngine.explain`: the whole text, whatever the label."""
+        return [Span(label, 0, len(text), 1.0) for label in labels]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `ReadingEngine.embed`."""

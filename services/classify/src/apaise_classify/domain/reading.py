@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
@@ -11,6 +12,7 @@ from apaise_kit.core.errors import InvalidArgument, Reason, Violation, invalid_f
 
 HOUSE: Final = "house"
 MAX_ITEMS: Final = 500
+MAX_EXPLAINED: Final = 50
 MAX_REQUEST_BYTES: Final = 3_500_000
 MAX_TEXT_BYTES: Final = 32 * 1024
 UNKNOWN_LANGUAGE: Final = "und"
@@ -19,16 +21,18 @@ _LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text and the brand (slug) whose culture reads it."""
+    """One text and the brand (slug) whose culture reads it; `explain` asks for the words behind what holds."""
 
     brand: str
     text: str
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """YES at or above `yes`, NO at or below `no`, UNSURE between."""
+    """A label holds from `decision` up. Apart from it, a person should look between `no` and `yes`."""
 
+    decision: float
     yes: float
     no: float
 
@@ -57,13 +61,27 @@ class Fallback(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Characters [start, end) of a text as given, and their share of what holds a label up, 2 decimals."""
+
+    label: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """What a replica answers for one row: probabilities in the order of its edition's labels, 3 decimals."""
+    """What a replica answers for one row: probabilities in the order of its edition's labels, 3 decimals.
+
+    `spans` explain the labels that hold, strongest first for each; empty unless asked for.
+    """
 
     scores: tuple[float, ...]
     edition: Edition
     truncated: bool
     fallback: Fallback
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,7 @@ class Vectors:
 
 
 class Verdict(Enum):
-    """How a probability reads at its thresholds."""
+    """Where a probability lies beside the band in which a person should look."""
 
     YES = "yes"
     NO = "no"
@@ -84,10 +102,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One label's probability and verdict."""
+    """One label's probability, whether the label holds, and how sure that is."""
 
     probability: float
     verdict: Verdict
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,7 @@ class Item:
     text: str
     language: str = ""
     context: tuple[str, ...] = ()
+    explain: bool = False
 
     def check(self, field: str) -> None:
         """Refuse what cannot be read; `field` is its path in the request.
@@ -156,18 +176,41 @@ def check_batch(items: int, size: int, field: str) -> None:
         )
 
 
-def verdict(probability: float, threshold: Threshold) -> Verdict:
-    """Read one probability."""
+def check_explained(items: int, field: str) -> None:
+    """Refuse more explanations than one request may ask for.
+
+    Raises:
+        InvalidArgument: BATCH_TOO_LARGE.
+    """
+    if items > MAX_EXPLAINED:
+        description = f"may ask for at most {MAX_EXPLAINED} explanations; explain fewer, or split the batch"
+        raise InvalidArgument(
+            f"{field}: {description}",
+            reason=Reason.BATCH_TOO_LARGE,
+            metadata={"max_explained": str(MAX_EXPLAINED)},
+            violations=(Violation(field, description),),
+        )
+
+
+def holding(edition: Edition, scores: Sequence[float]) -> list[str]:
+    """The labels whose score reaches their decision threshold."""
+    rows = zip(edition.labels, scores, edition.thresholds, strict=True)
+    return [label for label, probability, threshold in rows if probability >= threshold.decision]
+
+
+def score(probability: float, threshold: Threshold) -> Score:
+    """Read one probability at its thresholds."""
+    holds = probability >= threshold.decision
     if probability >= threshold.yes:
-        return Verdict.YES
-    return Verdict.NO if probability <= threshold.no else Verdict.UNSURE
+        return Score(probability, Verdict.YES, holds)
+    return Score(probability, Verdict.NO if probability <= threshold.no else Verdict.UNSURE, holds)
 
 
 def assess(reading: Reading, language: str) -> Assessment:
     """Turn a reading into an assessment at its own edition's thresholds."""
     edition = reading.edition
     labels = {
-        label: Score(probability, verdict(probability, threshold))
+        label: score(probability, threshold)
         for label, probability, threshold in zip(edition.labels, reading.scores, edition.thresholds, strict=True)
     }
     return Assessment(labels, language or UNKNOWN_LANGUAGE, reading)

@@ -9,11 +9,13 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apaise_classify.domain.reading import HOUSE, Edition, Threshold
+from apaise_classify.domain.reading import HOUSE, Edition, Span, Threshold
 from apaise_kit.core.labels import LABELS
+from mlops.base import adapter as stored
 from mlops.base.adapter import AdapterFiles
 from mlops.base.normalize import NORMALIZER
 from mlops.house import House
+from mlops.house import Threshold as HouseThreshold
 
 HOUSE_SLOT: Final = 0
 ROW_OF: Final = {label: row for row, label in enumerate(LABELS)}
@@ -52,6 +54,10 @@ class ReadingEngine(Protocol):
         """Probabilities float64 [n, len(LABELS)], 3 decimals, and whether each text was longer than the window."""
         ...
 
+    def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:
+        """The words of a text, as it was given, behind each of these labels."""
+        ...
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, H] of the house encoder."""
         ...
@@ -62,7 +68,7 @@ def house_edition(house: House) -> Edition:
     return Edition(
         revision=HOUSE,
         labels=house.labels,
-        thresholds=tuple(Threshold(house.thresholds[label].yes, house.thresholds[label].no) for label in house.labels),
+        thresholds=tuple(_threshold(house.thresholds[label]) for label in house.labels),
         thresholds_revision=house.thresholds_revision,
         encoder=house.encoder_digest,
         normalizer=NORMALIZER,
@@ -76,11 +82,15 @@ def adapter_edition(files: AdapterFiles) -> Edition:
     return Edition(
         revision=manifest.revision,
         labels=manifest.labels,
-        thresholds=tuple(Threshold(threshold.yes, threshold.no) for threshold in thresholds),
+        thresholds=tuple(_threshold(threshold) for threshold in thresholds),
         thresholds_revision=manifest.thresholds_revision,
         encoder=manifest.encoder_digest,
         normalizer=NORMALIZER,
     )
+
+
+def _threshold(given: stored.Threshold | HouseThreshold) -> Threshold:
+    return Threshold(given.decision, given.yes, given.no)
 
 
 def columns(edition: Edition) -> Columns:

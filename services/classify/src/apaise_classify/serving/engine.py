@@ -20,11 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from apaise_classify.domain.reading import Span
 from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, house_edition
+from apaise_classify.serving.explain import pieces, spans
 from apaise_kit.core.labels import LABELS
 from mlops.base import BRAND_RANK, adapted_modules
 from mlops.base.adapter import AdapterFiles, read_adapter, wrong_shape
 from mlops.base.encoder import Encoder, highest, length_sorted
+from mlops.base.normalize import normalize_with_offsets
 from mlops.house import House, load_heads
 
 FIRST_CAPACITY: Final = 8
@@ -88,10 +91,10 @@ class HeadBank:
         self._weight = torch.zeros(capacity, len(LABELS), hidden, device=device)
         self._bias = torch.full((capacity, len(LABELS)), -torch.inf, device=device)
 
-    def probabilities(self, pooled: Tensor, slots: Tensor) -> Tensor:
+    def logits(self, pooled: Tensor, slots: Tensor) -> Tensor:
         """[n, H] and [n] -> [n, L]."""
         weight, bias = self._weight.index_select(0, slots), self._bias.index_select(0, slots)
-        return torch.baddbmm(bias.unsqueeze(2), weight, pooled.unsqueeze(2)).squeeze(2).sigmoid()
+        return torch.baddbmm(bias.unsqueeze(2), weight, pooled.unsqueeze(2)).squeeze(2)
 
     def write(self, slot: int, labels: Sequence[str], weight: Tensor, bias: Tensor) -> None:
         """Fill a slot from heads [len(labels), H] and [len(labels)]."""
@@ -183,16 +186,44 @@ class Engine:
     def read(self, texts: Sequence[str], slots: Sequence[int]) -> tuple[Scores, list[bool]]:
         """Probabilities float64 [n, L], 3 decimals, and whether each text took several windows (the highest wins)."""
         windows = self._encoder.windows(texts)
-        of_window = [slots[owner] for owner in windows.owners]
-        scores = torch.empty(len(windows.ids), len(LABELS))
-        for rows in length_sorted(windows.ids, self._batch_rows):
-            batch = self._encoder.pad([windows.ids[row] for row in rows])
-            with self._rows.of([of_window[row] for row in rows], self._encoder.device) as index:
+        logits = self._logits(windows.ids, [slots[owner] for owner in windows.owners])
+        best: Scores = highest(logits.sigmoid(), windows.owners, len(texts)).double().numpy()
+        return np.round(best, 3), windows.truncated
+
+    def _logits(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
+        """Logits [windows, L] of token lists, each by its slot."""
+        logits = torch.empty(len(ids), len(LABELS))
+        for rows in length_sorted(ids, self._batch_rows):
+            batch = self._encoder.pad([ids[row] for row in rows])
+            with self._rows.of([slots[row] for row in rows], self._encoder.device) as index:
                 hidden = self._encoder.model(**batch).last_hidden_state
             pooled = self._encoder.pool(hidden, batch["attention_mask"])
-            scores[rows] = self._heads.probabilities(pooled, index).cpu()
-        best: Scores = highest(scores, windows.owners, len(texts)).double().numpy()
-        return np.round(best, 3), windows.truncated
+            logits[rows] = self._heads.logits(pooled, index).cpu()
+        return logits
+
+    @torch.inference_mode()
+    def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:
+        """The words of a text, as it was given, behind each of these labels; of a long text, in the best window."""
+        read = normalize_with_offsets(text)
+        tokens, offsets = self._encoder.tokens(read.text)
+        windows = self._encoder.cut(len(tokens))
+        whole = self._logits([self._framed(tokens, window) for window in windows], [slot] * len(windows))
+        best = {label: int(whole[:, ROW_OF[label]].argmax()) for label in labels}
+        found: list[Span] = []
+        for at in sorted(set(best.values())):
+            window = windows[at]
+            parts = pieces(offsets[window.start : window.stop], read.text)
+            parts = [range(window.start + part.start, window.start + part.stop) for part in parts]
+            without = self._logits([self._framed(tokens, window, part) for part in parts], [slot] * len(parts))
+            drops = (whole[at] - without).double().numpy()
+            for label in (label for label in labels if best[label] == at):
+                found += spans(label, drops[:, ROW_OF[label]], parts, offsets, read)
+        return found
+
+    def _framed(self, tokens: Sequence[int], window: range, without: range = range(0)) -> list[int]:
+        """A window as the encoder reads it, less some of its tokens."""
+        start, end = self._encoder.frame
+        return [*start, *(tokens[at] for at in window if at not in without), *end]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, H] of the house encoder: outside `read` no adapter is bound."""

@@ -11,8 +11,8 @@ from typing import Final
 import fsspec
 
 from apaise_classify.domain.adapters import Revision
-from apaise_kit.core.errors import ApaiseError, Reason, Unavailable
-from mlops.base.adapter import FILES, MAX_BYTES, AdapterFiles, AdapterRefused, digest_folder
+from apaise_kit.core.errors import Unavailable
+from mlops.base.adapter import FILES, MAX_BYTES, AdapterFiles, AdapterRefused, digest_folder, wrong_encoder
 
 # Where adapters may come from. Chained and web protocols are left out: a URI comes from a caller.
 PROTOCOLS: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs"})
@@ -32,22 +32,14 @@ def load_adapter(revision: Revision, encoder: str, cache: Path, read: Callable[[
         Unavailable: the store does not answer; trying again may help.
     """
     if revision.encoder != encoder:
-        raise _wrong_encoder(revision.encoder, encoder)
+        raise wrong_encoder(revision.encoder, encoder)
     files = read(_fetched(revision, cache))
     manifest = files.manifest
     if manifest.encoder_digest != encoder:
-        raise _wrong_encoder(manifest.encoder_digest, encoder)
+        raise wrong_encoder(manifest.encoder_digest, encoder)
     if (manifest.brand, manifest.revision) != (revision.brand, revision.id):
         raise AdapterRefused("The adapter's manifest names another brand or revision.")
     return files
-
-
-def _wrong_encoder(trained_on: str, serving: str) -> ApaiseError:
-    return AdapterRefused(
-        "The adapter was trained on another encoder than the one being served.",
-        reason=Reason.ADAPTER_WRONG_ENCODER,
-        metadata={"adapter_encoder": trained_on[:128], "serving_encoder": serving},
-    )
 
 
 def _fetched(revision: Revision, cache: Path) -> Path:

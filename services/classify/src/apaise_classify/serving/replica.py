@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from apaise_classify.domain.adapters import Report, Revision, Wish
 from apaise_classify.domain.ports import ReplicaStore
-from apaise_classify.domain.reading import Reading, Row, Vectors
+from apaise_classify.domain.reading import Reading, Row, Span, Vectors, holding
 from apaise_classify.serving.edition import ReadingEngine
 from apaise_classify.serving.load import load_adapter
-from apaise_classify.serving.pool import Pool
+from apaise_classify.serving.pool import Pool, Seat
 from apaise_kit.core.errors import Unavailable
 from apaise_kit.core.ids import new_id
 from apaise_kit.runtime.logs import get_logger
@@ -110,10 +110,17 @@ class Replica:
             scores, truncated = self._engine.read(
                 [normalize(row.text) for row in rows], [seat.slot for seat, _ in seats]
             )
+            mine = [tuple(scores[n, seat.columns].tolist()) for n, (seat, _) in enumerate(seats)]
+            spans = [
+                self._explain(row, seat, mine[n]) for n, (row, (seat, _)) in enumerate(zip(rows, seats, strict=True))
+            ]
         return [
-            Reading(tuple(scores[n, seat.columns].tolist()), seat.edition, truncated[n], fallback)
-            for n, (seat, fallback) in enumerate(seats)
+            Reading(mine[n], seat.edition, truncated[n], fallback, spans[n]) for n, (seat, fallback) in enumerate(seats)
         ]
+
+    def _explain(self, row: Row, seat: Seat, scores: Sequence[float]) -> tuple[Span, ...]:
+        """Under the same lease as the reading: what is explained is the revision that read."""
+        return tuple(self._engine.explain(row.text, seat.slot, holding(seat.edition, scores))) if row.explain else ()
 
     async def _run(self) -> None:
         delay = self._interval

@@ -51,7 +51,9 @@ def item(message: pb.Input, field: str) -> Item:
     """
     context = message.context
     surrounding = tuple(text for text in (context.parent_text, context.post_text, context.event) if text)
-    return Item(parse_brand(message.brand, f"{field}.brand"), message.text, message.language, surrounding)
+    return Item(
+        parse_brand(message.brand, f"{field}.brand"), message.text, message.language, surrounding, message.explain
+    )
 
 
 def items(request: pb.BatchClassifyRequest) -> list[Item | ApaiseError]:
@@ -127,13 +129,19 @@ def assessment(given: Assessment) -> assessment_pb2.Assessment:
     edition = reading.edition
     return assessment_pb2.Assessment(
         labels={
-            label: assessment_pb2.LabelScore(probability=score.probability, verdict=_VERDICTS[score.verdict])
+            label: assessment_pb2.LabelScore(
+                probability=score.probability, verdict=_VERDICTS[score.verdict], holds=score.holds
+            )
             for label, score in given.labels.items()
         },
         language=given.language,
         truncated=reading.truncated,
         fallback=reading.fallback is not Fallback.NONE,
         fallback_reason=_FALLBACKS[reading.fallback],
+        spans=[
+            assessment_pb2.Span(label=span.label, start=span.start, end=span.end, weight=span.weight)
+            for span in reading.spans
+        ],
         provenance=assessment_pb2.Provenance(
             encoder=edition.encoder,
             adapter=edition.revision,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _BATCH = 100
+_EXPLAINED = 20
 _SHOWN = 0.05
 
 
@@ -34,6 +35,7 @@ def classify(
     ],
     brand: Brand,
     language: Annotated[str, typer.Option(help="Their language (ISO 639-1), if known.")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="Show the words behind each label that holds.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Read texts with a brand's culture. Nothing is kept of them.
@@ -44,7 +46,7 @@ def classify(
     lines = [line.rstrip("\n") for line in sys.stdin] if texts == ["-"] else texts
     if not lines:
         raise CliError("There is nothing to read.", "Give a text, or lines on standard input.", code="EMPTY")
-    results = asyncio.run(_read(home, brand, lines, language))
+    results = asyncio.run(_read(home, brand, lines, language, explain))
     document = {"assessments": results}
     screen.result(
         document, *[part for text, result in zip(lines, results, strict=True) for part in _shown(text, result)]
@@ -54,7 +56,7 @@ def classify(
         raise Refused(f"{failed} of {len(results)} texts could not be read.", document)
 
 
-async def _read(home: Home, brand: str, texts: Sequence[str], language: str) -> list[dict[str, Any]]:
+async def _read(home: Home, brand: str, texts: Sequence[str], language: str, explain: bool) -> list[dict[str, Any]]:
     from apaise.classify.v1 import classify_service_pb2 as pb
     from apaise.classify.v1 import classify_service_pb2_grpc as rpc
     from apaise_cli import documents
@@ -65,8 +67,10 @@ async def _read(home: Home, brand: str, texts: Sequence[str], language: str) -> 
     name = brand if brand.startswith("brands/") else f"brands/{brand}"
     async with connect(home, "classify", "operator") as channel:
         stub = rpc.ClassifyServiceStub(channel)
-        for start in range(0, len(texts), _BATCH):
-            inputs = [pb.Input(brand=name, text=text, language=language) for text in texts[start : start + _BATCH]]
+        size = _EXPLAINED if explain else _BATCH
+        for start in range(0, len(texts), size):
+            part = texts[start : start + size]
+            inputs = [pb.Input(brand=name, text=text, language=language, explain=explain) for text in part]
             answer = await stub.BatchClassify(pb.BatchClassifyRequest(inputs=inputs))
             for result in answer.results:
                 failure = failure_of_status(result.status)
@@ -79,11 +83,12 @@ async def _read(home: Home, brand: str, texts: Sequence[str], language: str) -> 
 def _shown(text: str, result: dict[str, Any]) -> list[RenderableType]:
     if "error" in result:
         return [Text(text, "bold"), f"  {result['error']['message']}"]
-    styles = {"YES": "bold", "UNSURE": "yellow", "NO": "dim"}
     labels = Text("  ")
     for label, score in result["labels"].items():
-        if score["verdict"] != "NO" or score["probability"] >= _SHOWN:
-            labels.append(f"{label} {score['probability']:.2f}  ", styles.get(score["verdict"], ""))
+        if score["holds"] or score["probability"] >= _SHOWN:
+            style = "bold" if score["holds"] else "yellow" if score["verdict"] == "UNSURE" else "dim"
+            labels.append(f"{label} {score['probability']:.2f}  ", style)
+    words = [Text(f"  {span['label']}: « {text[span['start'] : span['end']]} »") for span in result.get("spans", ())]
     provenance = result["provenance"]
     read_by = f"  read by {provenance['adapter']}" + (" (fallback)" if result["fallback"] else "")
-    return [Text(text, "bold"), labels, Text(read_by, "dim")]
+    return [Text(text, "bold"), labels, *words, Text(read_by, "dim")]

@@ -172,7 +172,7 @@ async def read_slowly(stage: Stage) -> None:
     for entry, result in zip(chosen, answer.results, strict=True):
         decision = stage.decisions.holding[f"{entry.external_id}-{stage.tag}"]
         yes = sorted(
-            ((score.probability, label) for label, score in result.assessment.labels.items() if score.verdict == 1),
+            ((score.probability, label) for label, score in result.assessment.labels.items() if score.holds),
             reverse=True,
         )
         labels = "  ".join(f"{label} {probability:.2f}" for probability, label in yes[:4]) or "nothing in particular"

@@ -124,7 +124,9 @@ def message_of(row: Record) -> Message:
 def assessment_json(assessment: Assessment) -> Json:
     """An assessment as kept beside its message."""
     return {
-        "scores": {label: [score.probability, int(score.verdict)] for label, score in assessment.scores.items()},
+        "scores": {
+            label: [score.probability, int(score.verdict), score.holds] for label, score in assessment.scores.items()
+        },
         "language": assessment.language,
         "truncated": assessment.truncated,
         "fallback": assessment.fallback,
@@ -138,7 +140,7 @@ def assessment_of(value: Json | None) -> Assessment | None:
     if value is None:
         return None
     rest = {key: value[key] for key in ("language", "truncated", "fallback", "fallback_reason")}
-    scores = {label: Score(p, Verdict(v)) for label, (p, v) in value["scores"].items()}
+    scores = {label: Score(p, Verdict(v), holds) for label, (p, v, holds) in value["scores"].items()}
     return Assessment(scores=scores, provenance=Provenance(**value["provenance"]), **rest)
 
 

@@ -134,8 +134,8 @@ def facts(entry: RouteInput, charter: Charter, words: Mapping[str, bool]) -> dic
     for label, score in scores.items():
         if label in labels:
             labels[label] = score.probability
-            yes[label] = score.verdict is Verdict.YES or labels[label] >= lowered.get(label, 2.0)
-            unsure[label] = score.verdict is Verdict.UNSURE and not yes[label]
+            yes[label] = score.holds or labels[label] >= lowered.get(label, 2.0)
+            unsure[label] = score.verdict is Verdict.UNSURE
     return {
         "labels": labels,
         "yes": yes,

@@ -217,10 +217,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One label's calibrated probability (3 decimals) and its reading."""
+    """One label's calibrated probability (3 decimals), how sure that is, and whether the label holds."""
 
     probability: float
     verdict: Verdict
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +247,9 @@ class Assessment:
     provenance: Provenance = Provenance()
 
     def says(self, label: str) -> bool:
-        """Whether the label's verdict is YES."""
+        """Whether the label holds."""
         score = self.scores.get(label)
-        return score is not None and score.verdict is Verdict.YES
+        return score is not None and score.holds
 
     def probability(self, label: str) -> float:
         """The label's probability; 0 when the model does not know the label."""

@@ -280,7 +280,7 @@ def assessment(pb: assessment_pb2.Assessment) -> Assessment:
     p = pb.provenance
     return Assessment(
         scores={
-            label: Score(round(score.probability, 3), _VERDICTS.get(score.verdict, Verdict.UNSURE))
+            label: Score(round(score.probability, 3), _VERDICTS.get(score.verdict, Verdict.UNSURE), score.holds)
             for label, score in pb.labels.items()
             if label in LABEL_SET
         },

@@ -89,7 +89,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     out_of_fold = _probabilities(fitted.out_of_fold * slope + offset)
     cut = round(learning.best_threshold(out_of_fold, classes), 3)
     candidate = Judged(tuple(_probabilities(after_held[:, remove])), cut)
-    judged_house = Judged(tuple(_probabilities(house_held[:, remove])), house.thresholds[REMOVE].yes)
+    judged_house = Judged(tuple(_probabilities(house_held[:, remove])), house.thresholds[REMOVE].decision)
     files, digest = _written(job, net, house, cut)
     yield Progress(True, 0.8)
     truth = [row.remove for row in job.holdout]
@@ -167,13 +167,15 @@ def _champion(job: Job, net: BrandNet, held: Cached, house: House, remove: int) 
         return None
     net.load(adapter, house.labels)
     logits = net.scores(held)[:, remove]
-    return Judged(tuple(_probabilities(logits)), adapter.manifest.thresholds[REMOVE].yes)
+    return Judged(tuple(_probabilities(logits)), adapter.manifest.thresholds[REMOVE].decision)
 
 
 def _written(job: Job, net: BrandNet, house: House, cut: float) -> tuple[Mapping[str, bytes], str]:
     """The adapter's files and their digest. Thresholds: `remove` is the brand's, the others stay the house's."""
-    thresholds = {label: Threshold(yes=pair.yes, no=pair.no) for label, pair in house.thresholds.items()}
-    thresholds[REMOVE] = Threshold(yes=cut, no=max(0.0, round(cut - UNSURE_BAND, 3)))
+    thresholds = {label: Threshold.model_validate(given) for label, given in house.thresholds.items()}
+    thresholds[REMOVE] = Threshold(
+        decision=cut, yes=min(1.0, round(cut + UNSURE_BAND, 3)), no=max(0.0, round(cut - UNSURE_BAND, 3))
+    )
     manifest = Manifest(
         revision=job.revision,
         brand=job.brand,
