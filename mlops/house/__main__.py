@@ -1,4 +1,4 @@
-"""`python -m mlops.house train | card | build | examine`: the house model, its card, its encoder, its frozen test."""
+"""`python -m mlops.house …`: the house model, its corpus, its encoder and what it is worth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from mlops.base import cache_dir
 from mlops.house.build import build_house, weights_dir
 
 HERE = Path(__file__).parent
+CORPUS = HERE / "corpus"
+HELD_OUT = (HERE / "test.jsonl", HERE / "safety.jsonl")
 # Read when torch loads its OpenMP: waiting threads that spin make a shared machine several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -21,69 +24,112 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mlops.house", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    data: dict[str, Any] = {
+        "type": Path,
+        "default": os.environ.get("APAISE_DATA"),
+        "help": "folder of the licensed sets",
+    }
     train = commands.add_parser("train", help="train from $APAISE_DATA and the corpus, write weights, figures and card")
-    train.add_argument("--data", type=Path, default=os.environ.get("APAISE_DATA"), help="folder of the licensed sets")
-    train.add_argument("--out", type=Path, default=weights_dir(), help="where the weights go")
+    train.add_argument("--data", **data)
+    train.add_argument("--out", type=Path, help="where the weights go; with --quick a folder of their own")
     train.add_argument("--rows", type=int, help="rows drawn for the run")
     train.add_argument(
-        "--quick", action="store_true", default=os.environ.get("QUICK") == "1", help="under five minutes"
+        "--quick", action="store_true", default=os.environ.get("QUICK") == "1", help="ten minutes at most"
     )
-    card = commands.add_parser("card", help="rewrite CARD.md from metrics.json")
-    card.add_argument("--out", type=Path, default=weights_dir())
+    quality = commands.add_parser("quality", help="write docs/quality.md from the frozen tests")
+    quality.add_argument("--data", **data)
+    quality.add_argument("--docs", type=Path, default=Path("docs"), help="folder of quality.md")
     commands.add_parser("build", help="build the merged encoder into the cache and print where it is")
-    commands.add_parser("examine", help="read the frozen test with the shipped weights and print the figures")
+    write = commands.add_parser("write", help="turn messages in shorthand into corpus files")
+    write.add_argument("files", type=Path, nargs="+", metavar="FILE.txt")
+    commands.add_parser("grow", help="write the grammars' messages into the corpus")
+    commands.add_parser("validate", help="check the corpus and the held-out files")
     options = parser.parse_args(arguments)
-    if options.command == "train":
-        return _train(options)
-    if options.command == "card":
-        return _card(options.out)
-    if options.command == "examine":
-        from mlops.house.examine import examine
-
-        _answer(examine(HERE / "test.jsonl"))
-        return 0
-    house = build_house()
-    _answer({"path": str(house.path), "encoder_digest": house.encoder_digest, "revision": house.revision})
-    return 0
+    return int(globals()[f"_{options.command}"](options))
 
 
 def _train(options: argparse.Namespace) -> int:
-    if not options.data or not Path(options.data).is_dir():
-        sys.stderr.write("set APAISE_DATA to the folder of the licensed data sets (see mlops/house/weights/CARD.md)\n")
+    if not (data := _data(options)):
         return 2
     from mlops.house.pipeline import Job, run
     from mlops.house.training import TrainingPlan
 
-    rows = options.rows or (6_000 if options.quick else TrainingPlan.rows)
+    rows = options.rows or (QUICK_ROWS if options.quick else TrainingPlan.rows)
     job = Job(
-        data=Path(options.data),
-        corpus=HERE / "corpus",
-        contrast=HERE / "test.jsonl",
-        out=options.out,
+        data=data,
+        corpus=CORPUS,
+        out=options.out or (cache_dir() / "house-quick" if options.quick else weights_dir()),
         plan=TrainingPlan(rows=rows),
-        unseen_rows=0 if options.quick else rows // 4,
         cache=cache_dir(),
         model=os.environ.get("APAISE_BASE_MODEL"),
     )
     report = run(job)
-    _answer(
-        {
-            "revision": report["revision"],
-            "labels": len(report["labels"]),
-            "pairs": report["pairs"]["house"]["right"],
-        }
-    )
+    return _answer({"revision": report["revision"], "labels": len(report["labels"]), "out": str(job.out)})
+
+
+QUICK_ROWS = 20_000
+
+
+def _quality(options: argparse.Namespace) -> int:
+    if not (data := _data(options)):
+        return 2
+    from mlops.house.pages import write_quality
+
+    return _answer({"written": str(write_quality(data, CORPUS, HELD_OUT, options.docs))})
+
+
+def _build(_: argparse.Namespace) -> int:
+    house = build_house()
+    return _answer({"path": str(house.path), "encoder_digest": house.encoder_digest, "revision": house.revision})
+
+
+def _write(options: argparse.Namespace) -> int:
+    from mlops.house.shorthand import ShorthandError, messages
+
+    for file in options.files:
+        try:
+            rows = list(messages(file.read_text(encoding="utf-8").splitlines(), file.stem))
+        except ShorthandError as error:
+            sys.stderr.write(f"{file}: {error}\n")
+            return 1
+        _keep(CORPUS / f"hand_{file.stem}.jsonl", rows)
     return 0
 
 
-def _answer(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
+def _grow(_: argparse.Namespace) -> int:
+    from mlops.house.grammar import FOLDER, grow, read_grammar
+
+    for path in sorted(FOLDER.glob("*.yaml")):
+        _keep(CORPUS / f"grammar_{path.stem}.jsonl", grow(read_grammar(path)))
+    return 0
 
 
-def _card(out: Path) -> int:
-    from mlops.house.card import write_card
+def _validate(_: argparse.Namespace) -> int:
+    from mlops.house.validate import balance, validate
 
-    (out / "CARD.md").write_text(write_card(json.loads((out / "metrics.json").read_text())))
+    corpus = sorted(CORPUS.glob("*.jsonl"))
+    problems = [*validate(corpus, HELD_OUT), *validate(HELD_OUT)]
+    for problem in problems:
+        sys.stderr.write(f"{problem.where}: {problem.what}\n")
+    _answer({"problems": len(problems), **balance(corpus)})
+    return 1 if problems else 0
+
+
+def _data(options: argparse.Namespace) -> Path | None:
+    if options.data and Path(options.data).is_dir():
+        return Path(options.data)
+    sys.stderr.write("set APAISE_DATA to the folder of the licensed data sets (see mlops/house/weights/CARD.md)\n")
+    return None
+
+
+def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.stderr.write(f"{path.name}: {len(lines)} messages\n")
+
+
+def _answer(content: Mapping[str, Any]) -> int:
+    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
     return 0
 
 

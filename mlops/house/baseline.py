@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,34 +14,42 @@ from mlops.house.mixture import Batchable
 _FEATURES = 120_000
 
 
-def baseline_scores(stream: Batchable, columns: Sequence[int], texts: Sequence[str]) -> Floats:
-    """Fit one model per column of `stream` and score `texts`: probabilities [texts, columns]."""
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
+@dataclass(frozen=True)
+class Baseline:
+    """One linear model per column of the stream it was fitted on; None where a column has one side only."""
 
-    views = [
-        TfidfVectorizer(
-            ngram_range=(1, 2), min_df=2, max_features=_FEATURES, sublinear_tf=True, strip_accents="unicode"
-        ),
-        TfidfVectorizer(
-            analyzer="char_wb",
-            ngram_range=(3, 5),
-            min_df=3,
-            max_features=_FEATURES,
-            sublinear_tf=True,
-            strip_accents="unicode",
-        ),
-    ]
-    seen = hstack([view.fit_transform(stream.texts) for view in views]).tocsr()
-    asked = hstack([view.transform(texts) for view in views]).tocsr()
-    scores = np.full((len(texts), len(columns)), 0.5)
-    for at, column in enumerate(columns):
-        known = np.flatnonzero(stream.weights[:, column] > 0)
-        targets = stream.targets[known, column]
-        if len(np.unique(targets)) < 2:
-            continue
-        model = LogisticRegression(C=4.0, solver="liblinear", max_iter=200)
-        model.fit(seen[known], targets, sample_weight=stream.weights[known, column])
-        scores[:, at] = model.predict_proba(asked)[:, 1]
-    return scores
+    views: Sequence[Any]
+    models: Sequence[Any]
+
+    @classmethod
+    def fit(cls, stream: Batchable) -> Baseline:
+        """Fit every column on the rows that know it, by their weights."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+
+        plain: dict[str, Any] = {"max_features": _FEATURES, "sublinear_tf": True, "strip_accents": "unicode"}
+        views = [
+            TfidfVectorizer(ngram_range=(1, 2), min_df=2, **plain),
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=3, **plain),
+        ]
+        seen = _joined([view.fit_transform(stream.texts) for view in views])
+        models = []
+        for column in range(stream.targets.shape[1]):
+            known = np.flatnonzero(stream.weights[:, column] > 0)
+            targets, weights = stream.targets[known, column], stream.weights[known, column]
+            model = LogisticRegression(C=4.0, solver="liblinear", max_iter=200)
+            one_sided = len(np.unique(targets)) < 2
+            models.append(None if one_sided else model.fit(seen[known], targets, sample_weight=weights))
+        return cls(views, models)
+
+    def scores(self, texts: Sequence[str]) -> Floats:
+        """Probabilities [texts, columns]; 0.5 where nothing could be fitted."""
+        asked = _joined([view.transform(texts) for view in self.views])
+        columns = [np.full(len(texts), 0.5) if m is None else m.predict_proba(asked)[:, 1] for m in self.models]
+        return np.stack(columns, axis=1)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    from scipy.sparse import hstack
+
+    return hstack(parts).tocsr()

@@ -400,11 +400,6 @@ def corpus_rows(folder: Path) -> Iterator[Row]:
     yield from _own_rows(sorted(folder.glob("*.jsonl")), {"hand": "corpus", "grammar": "grammar"})
 
 
-def contrast_rows(path: Path) -> list[Row]:
-    """The functional contrast set, in the corpus's format: measured on, never trained on; empty when absent."""
-    return list(_own_rows([path], {"hand": "contrast"})) if path.is_file() else []
-
-
 def _own_rows(paths: Sequence[Path], source_of: Mapping[str, str]) -> Iterator[Row]:
     items = [
         (path.stem, json.loads(line))

@@ -17,6 +17,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,19 +75,15 @@ def _filled(grammar: Grammar, rule: Mapping[str, Any]) -> Iterator[list[dict[str
         bundles = [list(zip(lists, frames, strict=True)) for frames in zip(*lists.values(), strict=True)]
     else:
         bundles = [[(codes, frame)] for codes, frames in lists.items() for frame in frames]
+    # Groups take turns over the frames of a rule, each as often as the next; the rest is chance, the same each time.
+    chance = random.Random(stable_number(name))
+    turns = cycle(chance.sample(grammar.groups, len(grammar.groups)))
     for at, bundle in enumerate(bundles):
-        for draw, filling in enumerate(_fillings(grammar, f"{name}/{at}", rule.get("draws", 4))):
+        for draw in range(rule.get("draws", 4)):
+            group, seed = next(turns), chance.random()
+            texts = [_fill(frame, group, grammar.words, random.Random(seed)) for _, frame in bundle]
             pair = {"pair": f"{name}-{at}-{draw}-{grammar.lang}"} if rule.get("paired") else {}
-            yield [_row(grammar.lang, name, codes, filling(frame), pair) for codes, frame in bundle]
-
-
-def _fillings(grammar: Grammar, key: str, draws: int) -> Iterator[Any]:
-    """Ways to fill a frame: groups in a shuffled turn, everything else at random but the same each time."""
-    chance = random.Random(stable_number(key))
-    groups = chance.sample(grammar.groups, min(draws, len(grammar.groups)))
-    for group in groups:
-        seed = chance.random()
-        yield lambda frame, group=group, seed=seed: _fill(frame, group, grammar.words, random.Random(seed))
+            yield [_row(grammar.lang, name, codes, text, pair) for (codes, _), text in zip(bundle, texts, strict=True)]
 
 
 def _fill(frame: str, group: Mapping[str, str], words: Mapping[str, Sequence[str]], chance: random.Random) -> str:

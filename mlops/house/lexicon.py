@@ -18,6 +18,14 @@ class Lexicon:
     def __init__(self, words: dict[str, frozenset[str]]) -> None:
         self._patterns = {lang: _pattern(listed) for lang, listed in words.items() if listed}
 
+    def masked(self, text: str, lang: str) -> str:
+        """`text` with the inside of every listed word starred, for showing to people."""
+        pattern = self._patterns.get(lang)
+        words = (word for word in re.findall(r"\w+", text) if pattern and pattern.search(folded(word)))
+        for word in sorted(set(words), key=len, reverse=True):
+            text = text.replace(word, word[0] + "*" * (len(word) - 1))
+        return text
+
     def hits(self, text: str, lang: str) -> bool:
         pattern = self._patterns.get(lang)
         return bool(pattern and pattern.search(folded(text.replace("'", " ").replace("’", " "))))

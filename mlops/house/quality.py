@@ -202,13 +202,36 @@ def measured_labels(suite: Suite, least: int = LEAST_POSITIVES) -> list[str]:
     return [label for label, count in zip(suite.labels, positives, strict=True) if count >= least]
 
 
-def pairs_right(suite: Suite, answers: Answers, label: str | None = None) -> tuple[int, int]:
-    """Contrast pairs whose flipping labels (or this one) are read right on both members, and how many there are."""
+# Labels that follow from others: a pair is about the label that brings them.
+_IMPLIED: Final = ("toxic", "remove", "target_group", "target_user", "target_guest", "target_staff", "target_brand")
+
+
+def main_label(suite: Suite, pair: tuple[int, int]) -> str | None:
+    """What a pair is about: the first label that flips, those that only follow from others last."""
+    flips = [label for label, flip in zip(suite.labels, _flips(suite, pair), strict=True) if flip]
+    return min(flips, key=lambda label: (label in _IMPLIED, suite.labels.index(label)), default=None)
+
+
+def _flips(suite: Suite, pair: tuple[int, int]) -> Mask:
+    flips: Mask = (suite.truth[pair[0]] + suite.truth[pair[1]]) == 1.0  # nan where either is masked
+    return flips
+
+
+def pairs_right(suite: Suite, answers: Answers, label: str | None = None, main: bool = False) -> tuple[int, int]:
+    """Contrast pairs read right on both members, and how many there are.
+
+    Args:
+        suite: the messages.
+        answers: how they were read.
+        label: judge this label alone, on the pairs where it flips.
+        main: judge each pair by its main label alone; without it and `label`, by every label that flips at once.
+    """
     right = whole = 0
     for one, other in suite.pairs:
-        flips = (suite.truth[one] + suite.truth[other]) == 1.0  # nan where either is masked
-        if label is not None:
-            flips &= np.array([name == label for name in suite.labels])
+        flips = _flips(suite, (one, other))
+        wanted = main_label(suite, (one, other)) if main else label
+        if wanted is not None:
+            flips &= np.array([name == wanted for name in suite.labels])
         if flips.any():
             whole += 1
             right += all((answers.said[at, flips] == (suite.truth[at, flips] > 0.5)).all() for at in (one, other))

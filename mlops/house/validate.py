@@ -117,7 +117,8 @@ def _of_links(lines: Sequence[_Line]) -> Iterator[Problem]:
         if not set(one["labels"]) ^ set(other["labels"]) - open_ones:
             yield Problem(members[0].where, f"pair {pair} does not flip a label")
     for twin, members in _grouped(lines, "twin").items():
-        if len({frozenset(member.row["labels"]) for member in members}) > 1:
+        open_ones = {label for member in members for label in member.row.get("maybe", ())}
+        if len({frozenset(member.row["labels"]) - open_ones for member in members}) > 1:
             yield Problem(members[0].where, f"twin {twin} has other labels in another language")
 
 
@@ -154,5 +155,6 @@ def _grouped(lines: Iterable[_Line], key: str) -> dict[str, list[_Line]]:
     groups: dict[str, list[_Line]] = defaultdict(list)
     for line in lines:
         if line.row.get(key):
-            groups[line.row[key]].append(line)
+            lang = line.row["lang"] if key == "pair" else ""
+            groups[f"{line.where.partition(':')[0]}/{lang}{line.row[key]}"].append(line)
     return groups

@@ -18,7 +18,6 @@ from mlops.house.calibrate import (
     sigmoid,
     validation_weights,
 )
-from mlops.house.evaluate import auc, crossed_decisions, f1, pair_accuracy
 from mlops.house.mixture import arrays
 from mlops.house.rows import Row
 
@@ -111,37 +110,3 @@ def test_a_rare_label_is_calibrated_as_if_less_rare_and_an_unknown_one_not_at_al
     assert weights[:3, 0].sum() / weights[:, 0].sum() == pytest.approx(LOWEST_PRIOR, rel=1e-4)
     assert weights[300].sum() == 0
     assert weights[:, 1].sum() == 0
-
-
-def test_too_few_of_a_side_is_no_figure() -> None:
-    targets = np.array([1.0] * 3 + [0.0] * 97)
-    assert auc(np.linspace(0, 1, 100), targets) is None
-    assert f1(np.ones(100, bool), targets) is None
-
-
-def test_f1_of_perfect_and_of_blind_decisions() -> None:
-    targets = np.array([1.0] * 20 + [0.0] * 20)
-    assert f1(targets > 0.5, targets) == 1.0
-    assert f1(np.zeros(40, bool), targets) == 0.0
-
-
-def test_each_half_is_decided_with_the_other_halfs_threshold() -> None:
-    scores = np.concatenate([np.linspace(0, 0.5, 50), np.linspace(0.5, 1.0, 50)])
-    halves = np.arange(100) < 50
-    targets = np.concatenate([np.linspace(0, 0.5, 50) > 0.4, np.linspace(0.5, 1.0, 50) > 0.9]).astype(float)
-    decided = crossed_decisions(scores, targets, np.ones(100), halves)
-    assert not decided[:50].any()  # judged by the threshold of the upper half
-    assert decided[50:].all()
-
-
-def test_pairs_count_the_member_that_has_the_label() -> None:
-    rows = [
-        Row("a", "fr", "corpus", {"toxic": 1.0, "hate": 0.0}, "f", pair="p"),
-        Row("b", "fr", "corpus", {"toxic": 0.0, "hate": 0.0}, "f", pair="p"),
-        Row("c", "fr", "corpus", {"toxic": 0.0}, "f", pair="q"),
-        Row("d", "fr", "corpus", {"toxic": 1.0}, "f", pair="q"),
-    ]
-    scores = np.array([[0.9, 0.1], [0.2, 0.1], [0.8, 0.1], [0.3, 0.1]])
-    report = pair_accuracy(rows, ("toxic", "hate"), scores)
-    assert report["pairs"] == 2
-    assert report["right"] == 0.5

@@ -23,6 +23,7 @@ from apaise.classify.v1 import classify_service_pb2_grpc as classify_rpc
 from apaise.route.v1 import decision_pb2
 from apaise.train.v1 import train_service_pb2 as train_pb
 from apaise.train.v1 import train_service_pb2_grpc as train_rpc
+from apaise.type.v1.assessment_pb2 import Assessment
 from apaise_cli.demo import moderator, samples
 from apaise_cli.demo.decisions import Decisions, assessed, following
 from apaise_cli.demo.traffic import Traffic, flowing
@@ -159,11 +160,11 @@ async def send(stage: Stage, entries: Sequence[Entry], what: str) -> dict[str, A
 
 
 async def read_slowly(stage: Stage) -> None:
-    """Step 3: what the house model understood of telling messages."""
+    """Step 3: what the house model understood of telling messages, and by which words."""
     stage.step(3, "What was understood, and what was decided")
     recorded = {line.external_id: line for line in read(samples.path("event.jsonl")) if isinstance(line, Entry)}
     chosen = [recorded[each] for each in TELLING]
-    inputs = [classify_pb.Input(brand=f"brands/{each.brand}", text=each.text) for each in chosen]
+    inputs = [classify_pb.Input(brand=f"brands/{each.brand}", text=each.text, explain=True) for each in chosen]
     service = classify_rpc.ClassifyServiceStub(stage.classify)
     answer = await service.BatchClassify(classify_pb.BatchClassifyRequest(inputs=inputs))
     shown = Table(box=None, padding=(0, 1))
@@ -177,12 +178,23 @@ async def read_slowly(stage: Stage) -> None:
         )
         labels = "  ".join(f"{label} {probability:.2f}" for probability, label in yes[:4]) or "nothing in particular"
         shown.add_row(
-            Text(_shorten(entry.text)),
+            _with_spans(entry.text, result.assessment, yes[0][1] if yes else ""),
             Text(labels),
             Text(f"{_visibility(decision)} → {_queue(decision)}"),
             Text(decision.explanation),
         )
     stage.out.print(shown)
+    stage.out.print("Underlined: the words that made the first label hold.", style="dim")
+
+
+def _with_spans(text: str, assessment: Assessment, label: str) -> Text:
+    """A message with the words behind one label underlined."""
+    shown = Text(text)
+    for span in assessment.spans:
+        if span.label == label:
+            shown.stylize("bold underline", span.start, span.end)
+    shown.truncate(70, overflow="ellipsis")
+    return shown
 
 
 async def decide_probes(stage: Stage, when: str) -> dict[str, list[decision_pb2.Decision]]:
