@@ -115,10 +115,13 @@ class Encoder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """L2-normalised vectors, float32 [n, hidden]; a long text is the mean of its windows, by their tokens."""
         windows = self.windows(texts)
-        vectors = self.pooled(windows.ids)
+        return self.joined(windows, self.pooled(windows.ids), len(texts))
+
+    def joined(self, windows: Windows, vectors: Tensor, rows: int) -> NDArray[np.float32]:
+        """Unit vectors [rows, hidden] from the windows' [windows, hidden]."""
         sizes = torch.tensor([len(tokens) for tokens in windows.ids], dtype=torch.float32).unsqueeze(1)
-        total = torch.zeros((len(texts), self.hidden_size), dtype=torch.float32)
-        total.index_add_(0, torch.tensor(windows.owners, dtype=torch.long), vectors * sizes)
+        total = torch.zeros((rows, self.hidden_size), dtype=torch.float32)
+        total.index_add_(0, torch.tensor(windows.owners, dtype=torch.long), vectors.cpu() * sizes)
         embedded: NDArray[np.float32] = torch.nn.functional.normalize(total, dim=1).numpy()
         return embedded
 

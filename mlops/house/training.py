@@ -32,7 +32,6 @@ class TrainingPlan:
     head_rate: float = 2e-3
     warmup: float = 0.05
     decay: float = 0.01
-    average: float = 0.998
     seed: int = 20
     checkpoint_every: int = 150
 
@@ -49,8 +48,7 @@ def train(
     batches = bucketed(ids, plan.batch, plan.seed)
     optimiser = _optimiser(net, plan)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, len(batches), plan.warmup))
-    average = Average(net, plan.average)
-    done, spent = _resume(checkpoint, net, optimiser, schedule, average)
+    done, spent = _resume(checkpoint, net, optimiser, schedule)
     targets, weights = torch.from_numpy(stream.targets), torch.from_numpy(stream.weights)
     net.train()  # the heads only: the encoder stays in eval, its dropout only slows learning at this size
     net.encoder.model.eval()
@@ -63,7 +61,6 @@ def train(
         torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
         optimiser.step()
         schedule.step()
-        average.update(step)
         running = loss.item() if step == done else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % 50 == 0 or step + 1 == len(batches):
             rate = (step + 1 - done) * plan.batch / (time.monotonic() - started)
@@ -72,33 +69,9 @@ def train(
                 report("loss", running, step + 1)
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == len(batches):
             seconds = spent + time.monotonic() - started
-            _save(checkpoint, step + 1, seconds, net, optimiser, schedule, average)
-    average.apply()
+            _save(checkpoint, step + 1, seconds, net, optimiser, schedule)
     net.eval()
     return net
-
-
-class Average:
-    """A moving average of what trains: steadier than the last step. 0 leaves the last step as it is.
-
-    Source: Polyak and Juditsky 1992; the warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
-    """
-
-    def __init__(self, net: HouseNet, decay: float) -> None:
-        self._net = net
-        self._decay = decay
-        self.state = {name: value.clone() for name, value in net.trained_state().items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Move towards the network after a step."""
-        decay = min(self._decay, (1 + step) / (10 + step))
-        for name, value in self._net.trained_state().items():
-            self.state[name].lerp_(value, 1 - decay)
-
-    def apply(self) -> None:
-        """Make the network the average."""
-        self._net.load_trained(self.state)
 
 
 def minutes_spent(checkpoint: Path) -> float:
@@ -143,15 +116,12 @@ def _rate(step: int, steps: int, warmup: float) -> float:
     return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1.0, steps - ramp)))
 
 
-def _save(
-    path: Path, step: int, seconds: float, net: HouseNet, optimiser: Any, schedule: Any, average: Average
-) -> None:
+def _save(path: Path, step: int, seconds: float, net: HouseNet, optimiser: Any, schedule: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "step": step,
         "seconds": seconds,
         "net": net.trained_state(),
-        "average": average.state,
         "optimiser": optimiser.state_dict(),
         "schedule": schedule.state_dict(),
     }
@@ -160,12 +130,11 @@ def _save(
     os.replace(temporary, path)
 
 
-def _resume(path: Path, net: HouseNet, optimiser: Any, schedule: Any, average: Average) -> tuple[int, float]:
+def _resume(path: Path, net: HouseNet, optimiser: Any, schedule: Any) -> tuple[int, float]:
     if not path.is_file():
         return 0, 0.0
     state = torch.load(path, weights_only=True)
     net.load_trained(state["net"])
-    average.state = state["average"]
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     say(f"  resumed at step {state['step']}")

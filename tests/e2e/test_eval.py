@@ -41,8 +41,6 @@ def file(tmp_path: Path) -> Path:
         writer = csv.writer(stream)
         writer.writerow(("gold", "text", "lang"))
         writer.writerows((gold, text, "fr" if "é" in text else "?") for text, gold in ROWS)
-            [("gold", "text", "lang"), *((gold, text, "fr" if "é" in text else "?") for text, gold in ROWS)]
-        )
     return path
 
 

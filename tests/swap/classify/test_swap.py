@@ -73,7 +73,7 @@ def revisions(house: House, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 async def test_no_answer_mixes_two_revisions(
     house: House, revisions: dict[str, list[Revision]], tmp_path: Path
 ) -> None:
-    engine = Engine(load_encoder(house.path, dtype="float32"), house, batch_rows=4)
+    engine = Engine(load_encoder(house.path, dtype="float32"), house, pass_tokens=64)
     expected = {
         (brand, revision.id): reference(house, Path(revision.artifact_uri), TEXTS).numpy()
         for brand, known in revisions.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModel
 
 from apaise_classify.serving.edition import HOUSE_SLOT, adapter_edition, columns
 from apaise_classify.serving.engine import Engine
+from apaise_classify.serving.forward import Forward
+from apaise_classify.serving.packing import pack
 from apaise_classify.testing import reference
 from apaise_kit.core.labels import LABELS
+from mlops.base import BaseModelError
 from mlops.base.encoder import highest, load_encoder
 from mlops.house import House, load_heads
 
@@ -24,7 +29,7 @@ ROUNDING = 5.01e-4
 @pytest.fixture(scope="module")
 def engine(house: House, artefacts: dict[str, Path]) -> Engine:
     """Slots 1 to 3 hold r1 to r3."""
-    engine = Engine(load_encoder(house.path, dtype="float32"), house, batch_rows=4)
+    engine = Engine(load_encoder(house.path, dtype="float32"), house, pass_tokens=64)
     for slot in (1, 2, 3):
         engine.install(slot, engine.load(artefacts[f"r{slot}"]))
     return engine
@@ -62,10 +67,12 @@ def test_the_house_slot_is_the_bare_encoder(engine: Engine, house: House) -> Non
         assert np.abs(seen[:, columns(engine.house)] - expected.numpy()).max() <= ROUNDING + 1e-5
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.text("abcdefgh ?", min_size=8, max_size=8), st.integers(0, 3)), min_size=1, max_size=9))
+words = st.text("abcdefgh ?é日", min_size=0, max_size=60)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(words, st.integers(0, 3)), min_size=1, max_size=12))
 def test_a_row_does_not_depend_on_its_neighbours(engine: Engine, rows: list[tuple[str, int]]) -> None:
-    # One letter is one token: all rows are as long, so that padding (which does move the last bits) is the same.
     texts, slots = [text for text, _ in rows], [slot for _, slot in rows]
     together, _ = engine.read(texts, slots)
     for n, (text, slot) in enumerate(rows):
@@ -74,16 +81,59 @@ def test_a_row_does_not_depend_on_its_neighbours(engine: Engine, rows: list[tupl
         assert np.abs(together[n] - alone[0]).max() <= 0.0010001
 
 
-def test_unrounded_rows_are_equal_to_the_bit_at_equal_padding(engine: Engine) -> None:
-    texts = ["abcdefgh", "hgfedcba", "a a a a ", "????????"]
-    ids = engine._encoder.windows(texts).ids
-    with torch.inference_mode():
-        with engine._rows.of([1, 2, 3, 0], engine._encoder.device):
-            together = engine._encoder.model(**engine._encoder.pad(ids)).last_hidden_state
-        for n, slot in enumerate([1, 2, 3, 0]):
-            with engine._rows.of([slot], engine._encoder.device):
-                alone = engine._encoder.model(**engine._encoder.pad(ids[n : n + 1])).last_hidden_state
-            assert torch.allclose(together[n], alone[0], rtol=0, atol=2e-5)
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=80))
+def test_a_pack_holds_every_token_once_and_wastes_little(lengths: list[int]) -> None:
+    ids = [[row * 100 + at for at in range(length)] for row, length in enumerate(lengths)]
+    packed = pack(ids, torch.device("cpu"))
+    assert sorted(packed.order) == list(range(len(ids)))
+    marked = torch.stack([packed.ids, packed.positions, packed.owners], dim=1).float()
+    rebuilt = torch.cat([block.gathered(block.spread(marked)) for block in packed.blocks])
+    assert torch.equal(rebuilt, marked)
+    for row, place in enumerate(packed.order):
+        mine = packed.owners == row
+        assert packed.ids[mine].tolist() == ids[place]
+        assert packed.positions[mine].tolist() == list(range(lengths[place]))
+    places = sum((block.rows.stop - block.rows.start) * block.longest for block in packed.blocks)
+    assert places <= 1.25 * sum(lengths)
+
+
+def test_packed_hidden_states_are_the_models_own(house: House) -> None:
+    engine = Engine(load_encoder(house.path, dtype="float32"), house)
+    bare = load_encoder(house.path, dtype="float32")
+    ids = bare.windows([*TEXTS, "", "x" * 300]).ids
+    assert torch.allclose(engine._pooled(ids, [HOUSE_SLOT] * len(ids)), bare.pooled(ids), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
+def test_positions_are_counted_as_each_family_does(kind: str) -> None:
+    shape = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    config = AutoConfig.for_model(kind, **shape, max_position_embeddings=64, pad_token_id=1)
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    ids = torch.tensor([[2, 7, 8, 9, 10, 3]])
+    expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+    seen = Forward.of(model, [], 0)(pack(ids.tolist(), torch.device("cpu")), None)
+    assert torch.allclose(seen, expected, atol=1e-5)
+
+
+def test_another_layout_is_refused_with_what_to_choose() -> None:
+    config = AutoConfig.for_model("distilbert", vocab_size=50, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
+    with pytest.raises(BaseModelError, match="BERT's layout"):
+        Forward.of(AutoModel.from_config(config), [], 0)  # type: ignore[no-untyped-call]
+
+
+def test_many_threads_read_as_one(engine: Engine) -> None:
+    expected, _ = engine.read(TEXTS, [0, 1, 2, 3])
+    with ThreadPoolExecutor(4) as pool:
+        for scores, _ in pool.map(lambda _: engine.read(TEXTS, [0, 1, 2, 3]), range(40)):
+            assert np.array_equal(scores, expected)
 
 
 def test_growing_keeps_what_is_resident(house: House, artefacts: dict[str, Path]) -> None:

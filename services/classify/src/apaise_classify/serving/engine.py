@@ -1,87 +1,39 @@
-"""One encoder pass over a batch of mixed brands: each row gets its own low-rank update and its own heads.
+"""One encoder pass over a batch of mixed brands: each row gets its own low-rank updates and its own heads.
 
 The tensors of every resident adapter are stacked by *slot*; slot 0 holds zeros and the house's heads, so a row without
-an adapter is not a special case. For a batch of n rows, the slots' tensors are gathered once per module and applied as
-two batched products:  y = W x + b + (x A_s) B_s, with s the row's slot. There is no loop over brands, and a row's
-arithmetic never sees its neighbours.
+an adapter is not a special case. Rows are packed end to end (`packing`), go through the encoder together (`forward`),
+and each is judged by its own slot's heads. Reading may happen on several threads at once; slots are written by one
+task, never one that a row of a pass under way uses.
 
-Shapes: n rows, t tokens, H hidden size, r rank, S slots, L labels (all of `apaise_kit.core.labels.LABELS`).
+Shapes: n rows, H hidden size, S slots, L labels (all of `apaise_kit.core.labels.LABELS`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from apaise_classify.domain.reading import Span
 from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, house_edition
 from apaise_classify.serving.explain import pieces, spans
+from apaise_classify.serving.forward import Forward, Updates, grown
+from apaise_classify.serving.packing import pack
 from apaise_kit.core.labels import LABELS
-from mlops.base import BRAND_RANK, adapted_modules
+from mlops.base import adapted_modules
 from mlops.base.adapter import AdapterFiles, read_adapter, wrong_shape
-from mlops.base.encoder import Encoder, highest, length_sorted
+from mlops.base.encoder import Encoder, highest
 from mlops.base.normalize import normalize_with_offsets
 from mlops.house import House, load_heads
 
 FIRST_CAPACITY: Final = 8
-
-
-class RowSlots:
-    """Which slot each row of the pass under way uses; None outside a pass and when every row is the house's."""
-
-    def __init__(self) -> None:
-        self.index: Tensor | None = None
-
-    @contextmanager
-    def of(self, slots: Sequence[int], device: torch.device) -> Iterator[Tensor]:
-        """Bind a pass's slots, [n]."""
-        index = torch.tensor(slots, dtype=torch.long, device=device)
-        self.index = index if any(slots) else None
-        try:
-            yield index
-        finally:
-            self.index = None
-
-
-class AdaptedLinear(nn.Module):
-    """A frozen linear module with a bank of low-rank updates, one per slot."""
-
-    def __init__(self, inner: nn.Linear, rows: RowSlots, capacity: int) -> None:
-        super().__init__()
-        self.inner = inner
-        self._rows = rows
-        like = inner.weight
-        self._down = like.new_zeros(capacity, inner.in_features, BRAND_RANK)
-        self._up = like.new_zeros(capacity, BRAND_RANK, inner.out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, t, in] -> [n, t, out]."""
-        y: Tensor = self.inner(x)
-        slots = self._rows.index
-        if slots is None:
-            return y
-        low = torch.bmm(x, self._down.index_select(0, slots))
-        return torch.baddbmm(y, low, self._up.index_select(0, slots))
-
-    def grow(self, capacity: int) -> None:
-        """Longer banks with the same content."""
-        self._down = _grown(self._down, capacity)
-        self._up = _grown(self._up, capacity)
-
-    def write(self, slot: int, down: Tensor, up: Tensor) -> None:
-        """Fill a slot from PEFT's lora_A [r, in] and scaled lora_B [out, r]; ranks below the bank's leave zeros."""
-        rank = len(down)
-        self._down[slot] = 0
-        self._up[slot] = 0
-        self._down[slot, :, :rank] = down.T
-        self._up[slot, :rank] = up.T
+# A pass over more tokens is no faster for each of them, and keeps the next caller waiting.
+PASS_TOKENS: Final = 4096
 
 
 class HeadBank:
@@ -106,35 +58,29 @@ class HeadBank:
 
     def grow(self, capacity: int) -> None:
         """Longer banks with the same content; new slots have no label."""
-        used = len(self._bias)
-        self._weight, self._bias = _grown(self._weight, capacity), _grown(self._bias, capacity)
-        self._bias[used:] = -torch.inf
-
-
-def _grown(bank: Tensor, capacity: int) -> Tensor:
-    longer = bank.new_zeros(capacity, *bank.shape[1:])
-    longer[: len(bank)] = bank
-    return longer
+        longer = grown(self._bias, capacity)
+        longer[len(self._bias) :] = -torch.inf
+        self._weight, self._bias = grown(self._weight, capacity), longer
 
 
 class Engine:
-    """The house encoder with its banks. Works on any BERT-like model: it wraps the linear modules it finds."""
+    """The house encoder with its banks."""
 
-    def __init__(self, encoder: Encoder, house: House, batch_rows: int = 32) -> None:
-        """Wrap the encoder's adapted modules in place.
+    def __init__(self, encoder: Encoder, house: House, pass_tokens: int = PASS_TOKENS) -> None:
+        """Take over an encoder.
 
         Args:
             encoder: the house encoder, in eval mode; the engine owns it from now on.
             house: its heads, thresholds and revisions.
-            batch_rows: rows of one padded sub-batch; 16 to 64 is best on a CPU.
+            pass_tokens: most tokens of one pass; a larger batch takes several.
+
+        Raises:
+            BaseModelError: the encoder does not have BERT's layout.
         """
         self._encoder = encoder
-        self._batch_rows = batch_rows
-        self._rows = RowSlots()
+        self._pass_tokens = pass_tokens
         self._capacity = FIRST_CAPACITY
-        self._modules = {
-            name: _wrap(encoder.model, name, self._rows, self._capacity) for name in adapted_modules(encoder.model)
-        }
+        self._forward = Forward.of(encoder.model, adapted_modules(encoder.model), self._capacity)
         self._heads = HeadBank(encoder.hidden_size, self._capacity, encoder.device)
         self._heads.write(HOUSE_SLOT, house.labels, *load_heads(house.heads))
         self.house = house_edition(house)
@@ -147,8 +93,7 @@ class Engine:
     @torch.inference_mode()
     def grow(self, capacity: int) -> None:
         """Make room; what is resident stays where it is."""
-        for module in self._modules.values():
-            module.grow(capacity)
+        self._forward.grow(capacity)
         self._heads.grow(capacity)
         self._capacity = capacity
 
@@ -163,11 +108,11 @@ class Engine:
         return files
 
     def _check(self, files: AdapterFiles) -> None:
-        if set(files.down) != set(self._modules):
+        if set(files.down) != set(self._forward.adapted):
             raise wrong_shape("The adapter does not touch exactly the modules brands adapt.")
-        for name, module in self._modules.items():
-            inner = module.inner
-            if files.down[name].shape[1] != inner.in_features or files.up[name].shape[0] != inner.out_features:
+        for name in files.down:
+            inputs, outputs = self._forward.shape(name)
+            if files.down[name].shape[1] != inputs or files.up[name].shape[0] != outputs:
                 raise wrong_shape("The adapter's matrices do not fit the encoder.")
         if files.weight.shape[1] != self._encoder.hidden_size:
             raise wrong_shape("The adapter's heads do not fit the encoder.")
@@ -178,8 +123,7 @@ class Engine:
     @torch.inference_mode()
     def install(self, slot: int, files: AdapterFiles) -> None:
         """Write an adapter into a slot that no row uses."""
-        for name, module in self._modules.items():
-            module.write(slot, files.down[name], files.up[name])
+        self._forward.write(slot, files.down, files.up)
         self._heads.write(slot, files.manifest.labels, files.weight, files.bias)
 
     @torch.inference_mode()
@@ -189,17 +133,6 @@ class Engine:
         logits = self._logits(windows.ids, [slots[owner] for owner in windows.owners])
         best: Scores = highest(logits.sigmoid(), windows.owners, len(texts)).double().numpy()
         return np.round(best, 3), windows.truncated
-
-    def _logits(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
-        """Logits [windows, L] of token lists, each by its slot."""
-        logits = torch.empty(len(ids), len(LABELS))
-        for rows in length_sorted(ids, self._batch_rows):
-            batch = self._encoder.pad([ids[row] for row in rows])
-            with self._rows.of([slots[row] for row in rows], self._encoder.device) as index:
-                hidden = self._encoder.model(**batch).last_hidden_state
-            pooled = self._encoder.pool(hidden, batch["attention_mask"])
-            logits[rows] = self._heads.logits(pooled, index).cpu()
-        return logits
 
     @torch.inference_mode()
     def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:
@@ -220,20 +153,43 @@ class Engine:
                 found += spans(label, drops[:, ROW_OF[label]], parts, offsets, read)
         return found
 
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors [n, H] of the house encoder; a long text is the mean of its windows, by their tokens."""
+        windows = self._encoder.windows(texts)
+        return self._encoder.joined(windows, self._pooled(windows.ids, [HOUSE_SLOT] * len(windows.ids)), len(texts))
+
     def _framed(self, tokens: Sequence[int], window: range, without: range = range(0)) -> list[int]:
         """A window as the encoder reads it, less some of its tokens."""
         start, end = self._encoder.frame
         return [*start, *(tokens[at] for at in window if at not in without), *end]
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors [n, H] of the house encoder: outside `read` no adapter is bound."""
-        return self._encoder.embed(texts)
+    def _logits(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
+        """Logits [windows, L] of token lists, each by its slot's adapter and heads."""
+        pooled = self._pooled(ids, slots)
+        return self._heads.logits(pooled, torch.tensor(slots, dtype=torch.long, device=pooled.device)).cpu()
 
+    @torch.inference_mode()
+    def _pooled(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
+        """Mean of the last hidden states of each token list, float32 [windows, H]."""
+        device = self._encoder.device
+        out = torch.empty(len(ids), self._encoder.hidden_size, device=device)
+        for rows in self._passes(ids):
+            packed = pack([ids[row] for row in rows], device)
+            given = [rows[place] for place in packed.order]
+            updates = Updates.of(packed, torch.tensor([slots[row] for row in given], device=device))
+            hidden = self._forward(packed, updates).to(torch.float32)
+            sums = hidden.new_zeros(len(rows), hidden.shape[1]).index_add_(0, packed.owners, hidden)
+            out[given] = sums / packed.lengths.unsqueeze(1)
+        return out
 
-def _wrap(model: nn.Module, name: str, rows: RowSlots, capacity: int) -> AdaptedLinear:
-    parent, _, leaf = name.rpartition(".")
-    inner = model.get_submodule(name)
-    assert isinstance(inner, nn.Linear)
-    wrapped = AdaptedLinear(inner, rows, capacity)
-    setattr(model.get_submodule(parent), leaf, wrapped)
-    return wrapped
+    def _passes(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Rows in passes of at most `pass_tokens` tokens, in the order given."""
+        passes: list[list[int]] = []
+        tokens = self._pass_tokens
+        for row, one in enumerate(ids):
+            if tokens + len(one) > self._pass_tokens:
+                passes.append([])
+                tokens = 0
+            passes[-1].append(row)
+            tokens += len(one)
+        return passes
