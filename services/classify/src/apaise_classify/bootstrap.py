@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 
 from opentelemetry.metrics import Observation
@@ -67,12 +68,20 @@ def replica_config(settings: ClassifySettings) -> ReplicaConfig:
         house_weights=settings.house_weights.absolute() if settings.house_weights else None,
         device=settings.device,
         dtype=settings.dtype,
+        lanes=lanes(settings),
         threads=settings.torch_threads,
-        batch_rows=settings.pass_rows,
+        pass_tokens=settings.pass_tokens,
         keep=settings.retired_kept,
         interval=settings.adapter_poll_seconds,
         log_level=settings.log_level,
     )
+
+
+def lanes(settings: ClassifySettings) -> int:
+    """Batches a replica computes at once."""
+    if settings.lanes or settings.device.startswith("cuda"):
+        return settings.lanes or 1
+    return max(1, (os.cpu_count() or 1) // (settings.replicas * settings.torch_threads))
 
 
 def serve_options(settings: ClassifySettings) -> ServeOptions:
@@ -81,6 +90,10 @@ def serve_options(settings: ClassifySettings) -> ServeOptions:
         address=settings.ray_address,
         replicas=settings.replicas,
         cpus=settings.replica_cpus,
-        limits=Limits(rows=settings.batch_rows, under_way=settings.batches_under_way, waiting=settings.max_waiting),
+        limits=Limits(
+            rows=settings.batch_rows,
+            under_way=lanes(settings) + settings.batches_waiting,
+            waiting=settings.max_waiting,
+        ),
         patience=settings.replica_patience_seconds,
     )

@@ -17,14 +17,17 @@ class ClassifySettings(KitSettings):
     ray_address: str = Field("", description="Ray cluster to join (host:port); empty starts one in this machine.")
     replicas: int = Field(1, ge=1, le=64, description="Ray Serve replicas, each with the whole encoder.")
     replica_cpus: float = Field(1.0, ge=0, description="CPUs Ray sets aside for one replica.")
-    torch_threads: int = Field(0, ge=0, description="Threads of one encoder pass; 0 is one per core.")
+    lanes: int = Field(
+        0, ge=0, description="Batches a replica computes at once; 0 shares the cores among the replicas."
+    )
+    torch_threads: int = Field(1, ge=1, description="Threads of one encoder pass; lanes use cores better.")
     device: str = Field("cpu", description="Where the encoder runs: cpu, cuda, cuda:1…")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Numbers the encoder computes in; auto is bfloat16 where the hardware has it."
     )
     batch_rows: int = Field(64, ge=1, le=512, description="Messages handed to a replica at once.")
-    pass_rows: int = Field(32, ge=1, le=512, description="Messages of similar length in one encoder pass.")
-    batches_under_way: int = Field(2, ge=1, le=16, description="Batches a replica has at once: one read, one waiting.")
+    pass_tokens: int = Field(4096, ge=128, description="Tokens of one encoder pass; a larger batch takes several.")
+    batches_waiting: int = Field(1, ge=0, le=16, description="Batches ready at a replica beside those it computes.")
     max_waiting: int = Field(2048, ge=1, description="Messages waiting beyond which callers are told to come back.")
     retired_kept: int = Field(1, ge=0, description="Earlier revisions kept in memory per brand, for instant rollback.")
     adapter_poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks at what should serve.")

@@ -40,7 +40,7 @@ _LONGEST_RETRY: Final = 300.0
 _log = get_logger(__name__)
 
 OnEngine = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs a function on the one thread that may touch the engine."""
+"""Runs a function on one of the engine's threads."""
 Load = Callable[[Revision], Awaitable[AdapterFiles]]
 """Fetches and checks a revision's files."""
 
@@ -125,7 +125,7 @@ class Pool:
 
         Args:
             engine: where adapters become resident.
-            on_engine: runs a function on the engine's thread.
+            on_engine: runs a function on one of the engine's threads.
             load: fetches and checks a revision's files.
             keep: retired revisions kept resident per brand, for rollback without loading.
             now: seconds, monotonic.
@@ -222,7 +222,7 @@ class Pool:
             )
             return
         except asyncio.CancelledError:
-            # The worker may still be writing this slot: it is given up rather than given to another.
+            # A lane may still be writing this slot: it is given up rather than given to another.
             resident.phase = Phase.REGISTERED
             raise
         edition = adapter_edition(files)
@@ -230,7 +230,7 @@ class Pool:
         self._flip(brand, resident)
 
     def _warm(self, slot: int, files: AdapterFiles) -> None:
-        """On the engine's thread: write the slot, read the probe texts, compare with what training wrote down."""
+        """On an engine's thread: write the slot, read the probe texts, compare with what training wrote down."""
         self._engine.install(slot, files)
         parity = files.manifest.parity
         texts = [normalize(text) for text in parity.texts]

@@ -1,4 +1,4 @@
-"""A replica: an engine on its one thread, a pool converging on the wishes, and reads between the two."""
+"""A replica: an engine read on a few threads, its lanes, and a pool that converges on the wishes meanwhile."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _log = get_logger(__name__)
 
 
 class Replica:
-    """One encoder in one process. Everything that touches its tensors runs on one worker thread, in turn."""
+    """One encoder in one process. What computes runs on its lanes; slots are written by the pool's task alone."""
 
     def __init__(
         self,
         engine: ReadingEngine,
-        worker: ThreadPoolExecutor,
+        lanes: ThreadPoolExecutor,
         store: ReplicaStore,
         cache: Path,
         *,
@@ -41,8 +41,8 @@ class Replica:
         """Wire a replica; `start` sets it going.
 
         Args:
-            engine: made on the worker's thread.
-            worker: a pool of exactly one thread.
+            engine: what reads.
+            lanes: its threads; each reads one batch at a time.
             store: wishes and reports.
             cache: folder for fetched adapters.
             keep: retired revisions kept resident per brand.
@@ -50,7 +50,7 @@ class Replica:
         """
         self.id = new_id()
         self._engine = engine
-        self._worker = worker
+        self._lanes = lanes
         self._store = store
         self._cache = cache
         self._interval = interval
@@ -77,7 +77,7 @@ class Replica:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._lanes.shutdown, wait=True, cancel_futures=True)
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:
         """Read rows of mixed brands, each by one revision entirely."""
@@ -104,7 +104,7 @@ class Replica:
         return self._task is not None and not self._task.done()
 
     def _read(self, rows: Sequence[Row]) -> list[Reading]:
-        # The lease is taken here, on the engine's thread: a call that is cancelled meanwhile cannot end it early.
+        # The lease is taken here, on the lane: a call that is cancelled meanwhile cannot end it early.
         with self._pool.lease() as snapshot:
             seats = [snapshot.seat(row.brand) for row in rows]
             scores, truncated = self._engine.read(
@@ -155,4 +155,4 @@ class Replica:
         return await asyncio.to_thread(load_adapter, revision, self.encoder, self._cache, self._engine.load)
 
     def _on_engine(self, function: Callable[[], Any]) -> Awaitable[Any]:
-        return asyncio.get_running_loop().run_in_executor(self._worker, function)
+        return asyncio.get_running_loop().run_in_executor(self._lanes, function)
