@@ -89,13 +89,15 @@ def test_a_pack_holds_every_token_once_and_wastes_little(lengths: list[int]) -> 
     assert sorted(packed.order) == list(range(len(ids)))
     marked = torch.stack([packed.ids, packed.positions, packed.owners], dim=1).float()
     rebuilt = torch.cat([block.gathered(block.spread(marked)) for block in packed.blocks])
-    assert torch.equal(rebuilt, marked)
+    assert torch.equal(rebuilt, marked[: sum(lengths)])
+    assert len(packed.ids) % 32 == 0
+    assert torch.equal(packed.means(marked)[:, 1], torch.tensor([(lengths[p] - 1) / 2 for p in packed.order]))
     for row, place in enumerate(packed.order):
         mine = packed.owners == row
         assert packed.ids[mine].tolist() == ids[place]
         assert packed.positions[mine].tolist() == list(range(lengths[place]))
     places = sum((block.rows.stop - block.rows.start) * block.longest for block in packed.blocks)
-    assert places <= 1.25 * sum(lengths)
+    assert places <= 1.3 * sum(lengths) + 4 * len(lengths)
 
 
 def test_packed_hidden_states_are_the_models_own(house: House) -> None:
@@ -120,7 +122,7 @@ def test_positions_are_counted_as_each_family_does(kind: str) -> None:
     ids = torch.tensor([[2, 7, 8, 9, 10, 3]])
     expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
     seen = Forward.of(model, [], 0)(pack(ids.tolist(), torch.device("cpu")), None)
-    assert torch.allclose(seen, expected, atol=1e-5)
+    assert torch.allclose(seen[: len(expected)], expected, atol=1e-5)
 
 
 def test_another_layout_is_refused_with_what_to_choose() -> None:

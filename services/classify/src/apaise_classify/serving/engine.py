@@ -177,9 +177,7 @@ class Engine:
             packed = pack([ids[row] for row in rows], device)
             given = [rows[place] for place in packed.order]
             updates = Updates.of(packed, torch.tensor([slots[row] for row in given], device=device))
-            hidden = self._forward(packed, updates).to(torch.float32)
-            sums = hidden.new_zeros(len(rows), hidden.shape[1]).index_add_(0, packed.owners, hidden)
-            out[given] = sums / packed.lengths.unsqueeze(1)
+            out[given] = packed.means(self._forward(packed, updates))
         return out
 
     def _passes(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -125,12 +125,11 @@ class Layer:
 def _attention(qkv: Tensor, pack: Pack, heads: int) -> Tensor:
     """[T, 3 H] -> [T, H]: every row over its own tokens."""
     size = qkv.shape[1] // 3
-    out = qkv.new_empty(len(qkv), size)
+    out = qkv.new_zeros(len(qkv), size)
     for block in pack.blocks:
         spread = block.spread(qkv)
         q, k, v = spread.view(*spread.shape[:2], 3, heads, size // heads).permute(2, 0, 3, 1, 4)
-        mask = None if block.mask is None else block.mask[:, None, None, :]
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=block.there)
         out[block.tokens] = block.gathered(mixed.transpose(1, 2).flatten(2))
     return out
 
