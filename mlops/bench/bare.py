@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ def measure(texts: Sequence[str], seconds: float = 3.0) -> Bare:
         texts: realistic texts, a few hundred.
         seconds: least time spent on each batch size.
     """
+    import torch
+
     from mlops.base.encoder import load_encoder
     from mlops.house import build_house
 
     encoder = load_encoder(build_house().path)
+    torch.set_num_threads(os.cpu_count() or 1)
     rates = {}
     for batch in BATCHES:
         encoder.pooled(encoder.windows(texts[:batch]).ids, batch)
@@ -40,3 +44,20 @@ def measure(texts: Sequence[str], seconds: float = 3.0) -> Bare:
         rates[batch] = read / elapsed
     best = max(rates, key=lambda batch: rates[batch])
     return Bare(round(rates[best], 1), best, str(encoder.dtype).removeprefix("torch."))
+
+
+def lone(texts: Sequence[str], times: int = 200) -> float:
+    """Median milliseconds of one message alone, with all cores."""
+    import torch
+
+    from mlops.base.encoder import load_encoder
+    from mlops.house import build_house
+
+    encoder = load_encoder(build_house().path)
+    torch.set_num_threads(os.cpu_count() or 1)
+    taken = []
+    for turn in range(times + 20):
+        started = time.perf_counter()
+        encoder.pooled(encoder.windows([texts[turn % len(texts)]]).ids)
+        taken.append(time.perf_counter() - started)
+    return round(sorted(taken[20:])[times // 2] * 1000, 2)

@@ -52,11 +52,15 @@ _MAX_BALANCE = 4.0
 
 @dataclass(frozen=True)
 class Batchable:
-    """A sampled stream as arrays: targets and weights float32 [rows, labels], weight 0 where unknown."""
+    """A sampled stream as arrays: targets and weights float32 [rows, labels], weight 0 where unknown.
+
+    `pairs` int64 [rows]: contrast pair of a row, -1 for none; members of a pair stand next to each other.
+    """
 
     texts: list[str]
     targets: NDArray[np.float32]
     weights: NDArray[np.float32]
+    pairs: NDArray[np.int64]
 
 
 def draw(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
@@ -70,7 +74,23 @@ def draw(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     for source in sorted(by_source):
         stream += _draw_source(by_source[source], round(count * SHARES[source] / total), chance)
     chance.shuffle(stream)
-    return [replace(row, text=roughen(row.text, chance)) for row in stream]
+    return [replace(row, text=roughen(row.text, chance)) for row in side_by_side(stream)]
+
+
+def side_by_side(rows: Sequence[Row]) -> list[Row]:
+    """The same rows, each contrast pair's members one after the other where the first of them stood."""
+    waiting: dict[str, list[list[Row]]] = defaultdict(list)
+    places: list[list[Row]] = []
+    for row in rows:
+        opened = next((place for place in waiting[row.pair] if place[0].text != row.text), None) if row.pair else None
+        if opened is None:
+            places.append([row])
+            if row.pair:
+                waiting[row.pair].append(places[-1])
+        else:
+            opened.append(row)
+            waiting[row.pair].remove(opened)
+    return [row for place in places for row in place]
 
 
 def _draw_source(rows: Sequence[Row], count: int, chance: random.Random) -> list[Row]:
@@ -132,7 +152,9 @@ def arrays(rows: Sequence[Row], labels: Sequence[str]) -> Batchable:
             if label in column:
                 targets[at, column[label]] = value
                 weights[at, column[label]] = row.weight
-    return Batchable([row.text for row in rows], targets, weights)
+    names = {name: number for number, name in enumerate(sorted({row.pair for row in rows if row.pair}))}
+    pairs = np.array([names.get(row.pair, -1) for row in rows], np.int64)
+    return Batchable([row.text for row in rows], targets, weights, pairs)
 
 
 def balance(rows: Sequence[Row], labels: Sequence[str], stream: Batchable) -> None:

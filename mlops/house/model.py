@@ -110,6 +110,22 @@ def masked_bce(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return (losses.sum(0) / (weights.sum(0) + 2.0)).sum()
 
 
+PAIR_MARGIN = 2.0
+
+
+def pair_loss(logits: Tensor, targets: Tensor, weights: Tensor, pairs: Tensor) -> Tensor:
+    """How far the members of contrast pairs are from standing `PAIR_MARGIN` apart on the labels that flip: a scalar.
+
+    Near-identical messages get near-identical scores, and the usual loss is content with both near the threshold. Two
+    members of a pair stand next to each other; [n, labels] each, pairs [n].
+    """
+    together = (pairs[1:] == pairs[:-1]) & (pairs[1:] >= 0)
+    side = targets[1:] - targets[:-1]
+    flips = side.abs() * (weights[1:] > 0) * (weights[:-1] > 0) * together.unsqueeze(1)
+    apart = side * (logits[1:] - logits[:-1])
+    return (nn.functional.softplus(PAIR_MARGIN - apart) * flips).sum() / (flips.sum() + 4.0)
+
+
 def pool_statistics(encoder: Encoder, texts: Sequence[str]) -> PoolStatistics:
     """Statistics of the untrained encoder's pooled vectors over some texts."""
     vectors = encoder.pooled(encoder.windows(texts).ids)

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mlops.base.encoder import Encoder
 from mlops.house.mixture import Batchable
-from mlops.house.model import HouseNet, masked_bce
+from mlops.house.model import HouseNet, masked_bce, pair_loss
 from mlops.house.tracking import say
 
 Report = Callable[[str, float, int], None]
@@ -32,6 +34,7 @@ class TrainingPlan:
     head_rate: float = 2e-3
     warmup: float = 0.05
     decay: float = 0.01
+    pair_weight: float = 0.5
     seed: int = 20
     checkpoint_every: int = 150
 
@@ -45,17 +48,21 @@ def train(
     """Train in place; continues from `checkpoint` when it exists, and removes nothing (the caller owns the file)."""
     torch.manual_seed(plan.seed)
     ids = truncated_ids(net.encoder, stream.texts, plan.max_tokens)
-    batches = bucketed(ids, plan.batch, plan.seed)
+    batches = bucketed(ids, stream.pairs, plan.batch, plan.seed)
     optimiser = _optimiser(net, plan)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, len(batches), plan.warmup))
     done, spent = _resume(checkpoint, net, optimiser, schedule)
     targets, weights = torch.from_numpy(stream.targets), torch.from_numpy(stream.weights)
+    pairs = torch.from_numpy(stream.pairs)
     net.train()  # the heads only: the encoder stays in eval, its dropout only slows learning at this size
     net.encoder.model.eval()
     started, running = time.monotonic(), 0.0
     for step in range(done, len(batches)):
         rows = batches[step]
-        loss = masked_bce(net([ids[row] for row in rows]), targets[rows], weights[rows])
+        logits = net([ids[row] for row in rows])
+        loss = masked_bce(logits, targets[rows], weights[rows])
+        if plan.pair_weight:
+            loss = loss + plan.pair_weight * pair_loss(logits, targets[rows], weights[rows], pairs[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
@@ -90,16 +97,37 @@ def truncated_ids(encoder: Encoder, texts: Sequence[str], max_tokens: int) -> li
     ]
 
 
-def bucketed(ids: Sequence[Sequence[int]], batch: int, seed: int, pool: int = 24) -> list[list[int]]:
-    """Batches of similar length: the stream's order in pools, sorted inside a pool, batches shuffled."""
+def bucketed(
+    ids: Sequence[Sequence[int]], pairs: NDArray[np.int64], batch: int, seed: int, pool: int = 24
+) -> list[list[int]]:
+    """Batches of about `batch` rows of similar length, a contrast pair always in one.
+
+    The stream's order in pools, sorted inside a pool, batches shuffled.
+    """
     chance = random.Random(seed)
+    units = _units(pairs)
     batches: list[list[int]] = []
-    for start in range(0, len(ids), batch * pool):
-        rows = sorted(range(start, min(len(ids), start + batch * pool)), key=lambda row: len(ids[row]))
-        cut = [rows[at : at + batch] for at in range(0, len(rows), batch)]
+    for start in range(0, len(units), batch * pool):
+        part = sorted(units[start : start + batch * pool], key=lambda unit: max(len(ids[row]) for row in unit))
+        cut: list[list[int]] = [[]]
+        for unit in part:
+            if len(cut[-1]) >= batch:
+                cut.append([])
+            cut[-1] += unit
         chance.shuffle(cut)
         batches += cut
     return batches
+
+
+def _units(pairs: NDArray[np.int64]) -> list[list[int]]:
+    """Rows that stay together: neighbours of one pair, everything else alone."""
+    units: list[list[int]] = []
+    for row, pair in enumerate(pairs.tolist()):
+        if pair >= 0 and row and pairs[row - 1] == pair and len(units[-1]) == 1:
+            units[-1].append(row)
+        else:
+            units.append([row])
+    return units
 
 
 def _optimiser(net: HouseNet, plan: TrainingPlan) -> torch.optim.Optimizer:

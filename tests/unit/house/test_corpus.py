@@ -17,7 +17,7 @@ from mlops.house.validate import balance, validate
 
 HOUSE = Path(mlops.house.__file__).parent
 CORPUS = sorted((HOUSE / "corpus").glob("*.jsonl"))
-HELD_OUT = [HOUSE / "test.jsonl", HOUSE / "safety.jsonl"]
+HELD_OUT = [HOUSE / f"{name}.jsonl" for name in ("test", "safety", "dev")]
 
 
 def test_the_registry_explains_every_id_in_both_languages() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mlops.house.mixture import Batchable
-from mlops.house.model import HouseNet, masked_bce
+from mlops.house.model import HouseNet, masked_bce, pair_loss
 from mlops.house.training import TrainingPlan, bucketed, train
 
 from .conftest import disturb, fresh_net
@@ -22,7 +22,7 @@ def stream() -> Batchable:
     targets = np.array([[at % 2, (at + 1) % 2] for at in range(len(texts))], np.float32)
     weights = np.ones_like(targets)
     weights[:, 1] = 0.0
-    return Batchable(texts, targets, weights)
+    return Batchable(texts, targets, weights, np.full(len(texts), -1, np.int64))
 
 
 def test_masked_loss_ignores_labels_that_are_not_known() -> None:
@@ -72,7 +72,9 @@ def test_folded_heads_give_the_same_logits(net: HouseNet) -> None:
 def test_training_learns_the_known_label(tiny_folder: Path, tmp_path: Path) -> None:
     data, seen = stream(), []
     plan = TrainingPlan(rows=24, batch=4, max_tokens=32, head_rate=0.05)
-    repeated = Batchable(data.texts * 20, np.tile(data.targets, (20, 1)), np.tile(data.weights, (20, 1)))
+    repeated = Batchable(
+        data.texts * 20, np.tile(data.targets, (20, 1)), np.tile(data.weights, (20, 1)), np.tile(data.pairs, 20)
+    )
     train(fresh_net(tiny_folder), repeated, plan, tmp_path / "c.pt", lambda _, loss, step: seen.append(loss))
     assert seen[-1] < 0.8 * seen[0]
 
@@ -109,7 +111,28 @@ def test_a_killed_training_resumes_to_the_same_weights(tiny_folder: Path, tmp_pa
 
 def test_batches_hold_every_row_once_and_similar_lengths() -> None:
     lengths = [[0] * (1 + (at * 7) % 50) for at in range(103)]
-    batches = bucketed(lengths, batch=8, seed=1)
+    pairs = np.full(103, -1, np.int64)
+    pairs[10:12], pairs[40:42], pairs[42:44] = 0, 1, 1  # the third is the second pair, drawn again
+    batches = bucketed(lengths, pairs, batch=8, seed=1)
     assert sorted(row for batch in batches for row in batch) == list(range(103))
+    assert all(any({at, at + 1} <= set(batch) for batch in batches) for at in (10, 40, 42))
     spreads = [max(len(lengths[r]) for r in b) - min(len(lengths[r]) for r in b) for b in batches]
     assert sorted(spreads)[len(spreads) // 2] <= 8
+
+
+def test_pair_loss_pulls_the_members_apart_on_what_flips_and_is_known() -> None:
+    targets = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    weights = torch.ones(3, 2)
+    pairs = torch.tensor([5, 5, -1])
+    near = torch.tensor([[0.1, 3.0], [0.0, 3.0], [9.0, 9.0]], requires_grad=True)
+    loss = pair_loss(near, targets, weights, pairs)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert near.grad is not None
+    assert near.grad[0, 0] < 0 < near.grad[1, 0]
+    assert not near.grad[:, 1].any()
+    assert not near.grad[2].any()
+    apart = torch.tensor([[9.0, 3.0], [-9.0, 3.0], [9.0, 9.0]])
+    assert pair_loss(apart, targets, weights, pairs) < 0.01 < loss
+    unknown = weights.clone()
+    unknown[0, 0] = 0.0
+    assert pair_loss(near, targets, unknown, pairs) == 0.0

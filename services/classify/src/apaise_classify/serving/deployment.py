@@ -91,8 +91,14 @@ def _one_lane(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def quiet_products() -> None:
+    """Let oneDNN keep every shape it has compiled: the engine knows a few hundred, its cache holds fewer by default."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
+
+
 def build_engine(config: ReplicaConfig) -> Any:
     """Build and load the house model; blocking."""
+    quiet_products()
     from apaise_classify.serving.engine import Engine
     from mlops.base.encoder import load_encoder
     from mlops.house import build_house
