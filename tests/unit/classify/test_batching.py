@@ -164,3 +164,25 @@ def test_every_row_is_answered_once_in_order(calls: list[list[int]], rows: int, 
 
     assert asyncio.run(main()) == [[-item for item in call] for call in calls]
     assert sorted(seen) == sorted(item for call in calls for item in call)
+
+
+async def test_brands_take_turns_however_much_one_of_them_sends() -> None:
+    replica = Replica()
+    batcher: Batcher[int, int] = Batcher(replica.run, Limits(rows=16, under_way=1), weightless, lambda n: str(n % 100))
+    flood = asyncio.create_task(batcher.submit([n * 100 for n in range(400)]))
+    await settle()
+    others = [asyncio.create_task(batcher.submit([n, 100 + n])) for n in (1, 2, 3)]
+    await settle()
+    replica.gate.set()
+    await asyncio.gather(*others)
+    assert not flood.done()
+    assert {1, 101, 2, 102, 3, 103} <= set(replica.batches[1])
+    await flood
+
+
+async def test_a_call_of_many_brands_is_answered_in_order() -> None:
+    replica = Replica()
+    replica.gate.set()
+    batcher: Batcher[int, int] = Batcher(replica.run, Limits(rows=7, under_way=2), weightless, lambda n: str(n % 5))
+    assert await batcher.submit(list(range(60))) == [2 * n for n in range(60)]
+    assert batcher.waiting == 0

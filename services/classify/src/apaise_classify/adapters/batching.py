@@ -1,8 +1,9 @@
-"""Batches gathered across callers: what waits while a batch is away makes the next one.
+"""Batches gathered across callers: what waits while batches are away makes the next one.
 
 Nothing waits while the replicas are idle: a lone message leaves at once. Under load the replicas' own pace forms the
-batches, so their size follows the load without a timer. Callers take turns, a few rows each, so that a call of 500 rows
-does not hold up a call of one. What waits is bounded; beyond that a caller is told when to come back.
+batches, so their size follows the load without a timer. Brands take turns, a few rows each, and within a brand its
+callers, so that neither a raid on one brand nor a call of 500 rows holds up the others. Rows nobody waits for any more
+are forgotten. What waits is bounded; beyond that a caller is told when to come back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +22,7 @@ from apaise_kit.core.errors import ResourceExhausted
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
-_TURN: Final = 16
+_TURN: Final = 8
 _SMOOTHING: Final = 0.2
 _FIRST_RATE: Final = 100.0
 
@@ -44,18 +45,25 @@ class Limits:
 
 
 @dataclass(eq=False)
-class _Call(Generic[I, O]):
-    """One caller's rows: those not yet sent, and the answers that came."""
+class _Call(Generic[O]):
+    """One caller: the answers that came."""
 
-    todo: deque[tuple[int, I]]
     answers: list[O | None]
     missing: int
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+@dataclass(eq=False)
+class _Part(Generic[I, O]):
+    """One caller's rows of one brand, not yet sent: place among the answers, and the row."""
+
+    call: _Call[O]
+    todo: deque[tuple[int, I]] = field(default_factory=deque)
+
+
 @dataclass(frozen=True, slots=True)
 class _Ticket(Generic[I, O]):
-    call: _Call[I, O]
+    call: _Call[O]
     index: int
     item: I
 
@@ -68,6 +76,7 @@ class Batcher(Generic[I, O]):
         run: Callable[[list[I]], Awaitable[Sequence[O]]],
         limits: Limits,
         weigh: Callable[[I], int],
+        brand: Callable[[I], str] = lambda _: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """An empty queue.
@@ -76,13 +85,15 @@ class Batcher(Generic[I, O]):
             run: answers a batch, one output per input in order.
             limits: sizes.
             weigh: weight of one row.
+            brand: whose row it is: brands take turns.
             clock: seconds, monotonic.
         """
         self._run = run
         self._limits = limits
         self._weigh = weigh
+        self._brand = brand
         self._clock = clock
-        self._calls: deque[_Call[I, O]] = deque()
+        self._brands: OrderedDict[str, deque[_Part[I, O]]] = OrderedDict()
         self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._rate = _FIRST_RATE
@@ -107,25 +118,34 @@ class Batcher(Generic[I, O]):
                 "More is waiting than can be read in time. Come back a little later, or send less at once.",
                 retry_after=timedelta(seconds=round(seconds, 2)),
             )
-        call: _Call[I, O] = _Call(deque(enumerate(items)), [None] * len(items), len(items))
-        self._calls.append(call)
-        self._waiting += len(items)
+        call: _Call[O] = _Call([None] * len(items), len(items))
+        parts = self._enqueued(call, items)
         self._dispatch()
         try:
             await call.done
         finally:
-            self._drop(call)
+            self._forget(parts)
         return [answer for answer in call.answers if answer is not None]
 
-    def _drop(self, call: _Call[I, O]) -> None:
-        """Forget rows nobody waits for any more: the call was cancelled, or failed with a batch of its own."""
-        if call.todo:
-            self._waiting -= len(call.todo)
-            call.todo.clear()
-            self._calls.remove(call)
+    def _enqueued(self, call: _Call[O], items: Sequence[I]) -> list[_Part[I, O]]:
+        parts: dict[str, _Part[I, O]] = {}
+        for index, item in enumerate(items):
+            brand = self._brand(item)
+            if brand not in parts:
+                parts[brand] = _Part(call)
+                self._brands.setdefault(brand, deque()).append(parts[brand])
+            parts[brand].todo.append((index, item))
+        self._waiting += len(items)
+        return list(parts.values())
+
+    def _forget(self, parts: Sequence[_Part[I, O]]) -> None:
+        """Rows nobody waits for any more: the call was cancelled, or failed with a batch of its own."""
+        for part in parts:
+            self._waiting -= len(part.todo)
+            part.todo.clear()
 
     def _dispatch(self) -> None:
-        while self._calls and len(self._tasks) < self._limits.under_way:
+        while self._waiting and len(self._tasks) < self._limits.under_way:
             tickets = self._next_batch()
             # A context of its own: a batch belongs to many callers, so no one's deadline or trace is its.
             task = asyncio.create_task(self._answer(tickets), context=contextvars.Context())
@@ -138,23 +158,27 @@ class Batcher(Generic[I, O]):
         self._dispatch()
 
     def _next_batch(self) -> list[_Ticket[I, O]]:
+        """The next rows, a few of a brand's next caller at a time; at least one."""
         tickets: list[_Ticket[I, O]] = []
         weight = 0
-        while self._calls:
-            call = self._calls[0]
+        while self._brands:
+            brand, parts = self._brands.popitem(last=False)
+            part = parts.popleft()
             for _ in range(_TURN):
-                if not call.todo:
+                if not part.todo:
                     break
-                weight += self._weigh(call.todo[0][1])
+                weight += self._weigh(part.todo[0][1])
                 if tickets and (len(tickets) >= self._limits.rows or weight > self._limits.weight):
+                    parts.appendleft(part)
+                    self._brands[brand] = parts
+                    self._brands.move_to_end(brand, last=False)
                     return tickets
-                index, item = call.todo.popleft()
+                tickets.append(_Ticket(part.call, *part.todo.popleft()))
                 self._waiting -= 1
-                tickets.append(_Ticket(call, index, item))
-                if not call.todo:
-                    self._calls.popleft()
-            else:
-                self._calls.rotate(-1)
+            if part.todo:
+                parts.append(part)
+            if parts:
+                self._brands[brand] = parts
         return tickets
 
     async def _answer(self, tickets: list[_Ticket[I, O]]) -> None:

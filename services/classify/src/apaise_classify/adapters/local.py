@@ -16,7 +16,9 @@ class LocalReader:
         """`limits` are those of the queue in front of it."""
         self._replica = replica
         limits = limits or Limits()
-        self._rows: Batcher[Row, Reading] = Batcher(replica.read, limits, lambda row: len(row.text))
+        self._rows: Batcher[Row, Reading] = Batcher(
+            replica.read, limits, lambda row: len(row.text), lambda row: row.brand
+        )
         self._texts: Batcher[str, tuple[float, ...]] = Batcher(self._embed_batch, limits, len)
         self._encoder = replica.encoder
 

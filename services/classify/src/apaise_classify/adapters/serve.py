@@ -60,7 +60,9 @@ class ServeReader:
         self._handle: Any = None
         per_call = options.limits.under_way * options.replicas
         limits = Limits(options.limits.rows, options.limits.weight, per_call, options.limits.waiting)
-        self._rows: Batcher[Row, Reading] = Batcher(self._read_batch, limits, lambda row: len(row.text))
+        self._rows: Batcher[Row, Reading] = Batcher(
+            self._read_batch, limits, lambda row: len(row.text), lambda row: row.brand
+        )
         self._texts: Batcher[str, tuple[tuple[float, ...], str]] = Batcher(self._embed_batch, limits, len)
 
     async def start(self) -> None:
