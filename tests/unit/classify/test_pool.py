@@ -64,12 +64,14 @@ def revision(brand: str, id: str) -> Revision:
 class Traffic(RuleBasedStateMachine):
     """Wishes change, loads fail, passes begin and end, in any order, also in the middle of converging."""
 
+    room = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.engine = BrandedEngine()
         self.runner = asyncio.Runner()
         self.now = 0.0
-        self.pool = Pool(self.engine, self.on_engine, self.load, keep=0, now=lambda: self.now)
+        self.pool = Pool(self.engine, self.on_engine, self.load, keep=0, room=self.room, now=lambda: self.now)
         self.wishes: dict[str, Wish] = {}
         self.broken: set[tuple[str, str]] = set()
         self.away = False
@@ -154,7 +156,11 @@ class Traffic(RuleBasedStateMachine):
         wishes = list(self.wishes.values())
         self.runner.run(self.pool.converge(wishes))
         with self.pool.lease() as snapshot:
-            self.served = {brand: seat.edition.revision for brand, seat in snapshot.seats.items()}
+            known = {report.brand: report.serving for report in self.pool.reports(wishes)}
+            self.served = {brand: revision for brand, revision in known.items() if revision != HOUSE}
+            assert set(self.served) == set(snapshot.seats) | snapshot.parked
+            for brand, seat in snapshot.seats.items():
+                assert seat.edition.revision == self.served[brand]
             for report in self.pool.reports(wishes):
                 wish = self.wishes[report.brand]
                 wanted = wish.revision.id if wish.revision else HOUSE
@@ -165,8 +171,34 @@ class Traffic(RuleBasedStateMachine):
                     assert serving == before.get(report.brand, HOUSE), "a failed brand keeps what it had"
                     assert report.failure in {"ADAPTER_CORRUPT", "DEPENDENCY_UNAVAILABLE"}
                 _, fallback = snapshot.seat(report.brand)
-                assert (fallback is Fallback.NONE) == (serving != HOUSE)
+                assert (fallback is Fallback.NONE) == (report.brand in snapshot.seats)
         assert set(self.served) <= set(self.wishes)
+
+    @rule(brands=st.sets(BRANDS, min_size=1))
+    def read(self, brands: set[str]) -> None:
+        """A batch with rows of some brands: each is read by what serves it, wherever that was."""
+        sound = not (self.away or self.engine.lies or self.broken)
+
+        async def batch() -> None:
+            async with self.pool.hold(brands):
+                with self.pool.lease() as snapshot:
+                    for brand in brands & set(self.served):
+                        seat, fallback = snapshot.seat(brand)
+                        if sound:
+                            assert fallback is Fallback.NONE
+                        if fallback is Fallback.NONE:
+                            assert seat.edition.revision == self.served[brand]
+                            assert self.engine.holds[seat.slot] == (brand, seat.edition.revision)
+                        else:
+                            del self.served[brand]  # could not be fetched: the house reads it, and says so
+
+        self.runner.run(batch())
+
+    @invariant()
+    def memory_is_bounded_by_room_leases_and_the_batch(self) -> None:
+        if self.room:
+            led_to = {seat.slot for _, snapshot in self.passes for seat in snapshot.seats.values()}
+            assert self.pool._resident_count() <= self.room + len(led_to) + 3
 
     @invariant()
     def no_pass_reads_a_slot_that_was_written_meanwhile(self) -> None:
@@ -177,11 +209,20 @@ class Traffic(RuleBasedStateMachine):
     @invariant()
     def no_slot_is_lost_or_shared(self) -> None:
         seats = [one.seat.slot for brand in self.pool._brands.values() for one in brand.residents.values() if one.seat]
-        assert sorted([*seats, *self.pool._free, 0]) == list(range(self.engine.capacity))
+        leaving = [slot for _, slot in self.pool._leaving]
+        assert sorted([*seats, *leaving, *self.pool._free, 0]) == list(range(self.engine.capacity))
+
+
+class CrampedTraffic(Traffic):
+    """The same with room for one adapter only: brands come and go between memory and disk."""
+
+    room = 1
 
 
 Traffic.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+CrampedTraffic.TestCase.settings = Traffic.TestCase.settings
 TestTraffic = Traffic.TestCase
+TestCrampedTraffic = CrampedTraffic.TestCase
 
 
 async def _pool() -> tuple[Pool, BrandedEngine]:
@@ -229,3 +270,46 @@ async def test_a_wrong_parity_vector_is_refused_before_any_row_is_read_with_it()
     with pool.lease() as snapshot:
         assert snapshot.seat("acme")[1] is Fallback.ADAPTER_FAILED
         assert snapshot.seat("globex")[1] is Fallback.NO_ADAPTER
+
+
+async def test_beyond_its_room_the_brand_read_longest_ago_is_parked_and_fetched_back_when_read() -> None:
+    engine = BrandedEngine()
+    loaded: list[str] = []
+
+    async def on_engine(function: Callable[[], Any]) -> Any:
+        return function()
+
+    async def load(wanted: Revision) -> AdapterFiles:
+        loaded.append(wanted.brand)
+        return files(wanted.brand, wanted.id)
+
+    pool = Pool(engine, on_engine, load, room=2)
+    wishes = [Wish(brand, revision(brand, "r1"), 1) for brand in ("a", "b", "c")]
+    await pool.converge(wishes[:2])
+    async with pool.hold(["a"]):
+        pass
+    await pool.converge(wishes)
+    assert (pool.phase("a", "r1"), pool.phase("b", "r1"), pool.phase("c", "r1")) == (
+        Phase.ACTIVE,
+        Phase.PARKED,
+        Phase.ACTIVE,
+    )
+    assert all(report.progress is Progress.ACTIVE for report in pool.reports(wishes))
+    async with pool.hold(["b", "c"]):
+        with pool.lease() as snapshot:
+            assert snapshot.seat("b")[0].edition.revision == "r1"
+        assert pool.phase("a", "r1") is Phase.PARKED
+    assert loaded == ["a", "b", "c", "b"]
+
+
+async def test_an_expected_brand_is_loaded_by_its_first_row() -> None:
+    pool, _ = await _pool()
+    wishes = [Wish(brand, revision(brand, "r1"), 1) for brand in ("a", "b")]
+    pool.expect(wishes)
+    async with pool.hold(["a"]):
+        with pool.lease() as snapshot:
+            assert snapshot.seat("a")[1] is Fallback.NONE
+            assert snapshot.seat("b")[1] is not Fallback.NONE
+    assert pool.phase("b", "r1") is Phase.REGISTERED
+    await pool.converge(wishes)
+    assert pool.phase("b", "r1") is Phase.ACTIVE

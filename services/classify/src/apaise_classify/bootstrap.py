@@ -72,6 +72,7 @@ def replica_config(settings: ClassifySettings) -> ReplicaConfig:
         threads=settings.torch_threads,
         pass_tokens=settings.pass_tokens,
         keep=settings.retired_kept,
+        room=settings.adapters_resident,
         interval=settings.adapter_poll_seconds,
         log_level=settings.log_level,
     )

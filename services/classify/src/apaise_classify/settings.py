@@ -29,6 +29,9 @@ class ClassifySettings(KitSettings):
     pass_tokens: int = Field(4096, ge=128, description="Tokens of one encoder pass; a larger batch takes several.")
     batches_waiting: int = Field(1, ge=0, le=16, description="Batches ready at a replica beside those it computes.")
     max_waiting: int = Field(2048, ge=1, description="Messages waiting beyond which callers are told to come back.")
+    adapters_resident: int = Field(
+        1000, ge=0, description="Adapters a replica holds in memory; 0 is all. Others wait on disk."
+    )
     retired_kept: int = Field(1, ge=0, description="Earlier revisions kept in memory per brand, for instant rollback.")
     adapter_poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks at what should serve.")
     replica_patience_seconds: float = Field(30.0, gt=0, description="How long reads are retried while replicas die.")

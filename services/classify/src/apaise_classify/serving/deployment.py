@@ -33,6 +33,7 @@ class ReplicaConfig(BaseModel):
     threads: int = 1
     pass_tokens: int = 4096
     keep: int = 1
+    room: int = 1000
     interval: float = 1.0
     log_level: str = "INFO"
 
@@ -50,7 +51,8 @@ class ReaderReplica:
         self._store = PostgresStore.open(config.dsn.get_secret_value(), pool_size=2)
         lanes = ThreadPoolExecutor(config.lanes, "lane", partial(_one_lane, config.threads))
         engine = await asyncio.get_running_loop().run_in_executor(lanes, build_engine, config)
-        self._replica = Replica(engine, lanes, self._store, config.cache, keep=config.keep, interval=config.interval)
+        tiers = {"keep": config.keep, "room": config.room}
+        self._replica = Replica(engine, lanes, self._store, config.cache, **tiers, interval=config.interval)
         await self._replica.start()
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:

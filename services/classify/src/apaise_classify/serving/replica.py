@@ -36,6 +36,7 @@ class Replica:
         cache: Path,
         *,
         keep: int = 1,
+        room: int = 0,
         interval: float = 1.0,
     ) -> None:
         """Wire a replica; `start` sets it going.
@@ -46,6 +47,7 @@ class Replica:
             store: wishes and reports.
             cache: folder for fetched adapters.
             keep: retired revisions kept resident per brand.
+            room: most adapters in memory, 0 for no limit.
             interval: seconds between two looks at the wishes.
         """
         self.id = new_id()
@@ -54,13 +56,15 @@ class Replica:
         self._store = store
         self._cache = cache
         self._interval = interval
-        self._pool = Pool(engine, self._on_engine, self._load, keep=keep)
+        self._pool = Pool(engine, self._on_engine, self._load, keep=keep, room=room)
         self._said: dict[str, Report] = {}
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, patience: float = 15.0) -> None:
-        """Converge once, then keep converging in a task of its own.
+        """Learn what should serve, then keep converging in a task of its own.
+
+        An adapter is loaded when its turn comes or when the first row of its brand does, whichever is sooner.
 
         Args:
             patience: seconds to wait for the first wishes. Without them every brand would be read by the house, which
@@ -68,8 +72,10 @@ class Replica:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while not await self._look():
+                while (wishes := await self._wishes()) is None:
                     await self._pause(min(0.5, self._interval))
+                self._pool.expect(wishes)
+        self._nudged.set()
         self._task = asyncio.create_task(self._run(), name="adapter-pool")
 
     async def stop(self) -> None:
@@ -81,7 +87,8 @@ class Replica:
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:
         """Read rows of mixed brands, each by one revision entirely."""
-        readings: list[Reading] = await self._on_engine(lambda: self._read(rows))
+        async with self._pool.hold(row.brand for row in rows):
+            readings: list[Reading] = await self._on_engine(lambda: self._read(rows))
         return readings
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
@@ -137,13 +144,21 @@ class Replica:
 
     async def _look(self) -> bool:
         """One look at the wishes: converge, report. False when the store is away; what serves keeps serving."""
-        try:
-            wishes = await self._store.wishes()
-            await self._pool.converge(wishes)
-            await self._say(wishes)
-        except Unavailable:
+        wishes = await self._wishes()
+        if wishes is None:
             return False
-        return True
+        await self._pool.converge(wishes)
+        with suppress(Unavailable):
+            await self._say(wishes)
+            return True
+        return False
+
+    async def _wishes(self) -> list[Wish] | None:
+        """What should serve; None while the store is away."""
+        try:
+            return await self._store.wishes()
+        except Unavailable:
+            return None
 
     async def _say(self, wishes: Sequence[Wish]) -> None:
         reports = self._pool.reports(wishes)
