@@ -62,14 +62,14 @@ def config(dsn: str, tiny: TinyHouse) -> ReplicaConfig:
         base_model=str(tiny.base),
         house_weights=tiny.weights,
         dtype="float32",
-        threads=1,
+        remembered=100,
         interval=0.2,
     )
 
 
 @asynccontextmanager
 async def in_process(engine: Any, store: PostgresStore, cache: Path, limits: Limits) -> AsyncIterator[LocalReader]:
-    replica = Replica(engine, ThreadPoolExecutor(1), store, cache, interval=0.2)
+    replica = Replica(engine, ThreadPoolExecutor(1), store, cache, remembered=100, interval=0.2)
     await replica.start()
     try:
         yield LocalReader(replica, limits)

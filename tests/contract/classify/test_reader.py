@@ -197,3 +197,14 @@ async def test_an_explanation_names_words_of_what_holds_and_changes_no_score(mes
 async def test_odd_texts_are_explained(mesh: Mesh, text: str) -> None:
     (reading,) = await mesh.reader.read([Row("a", text, explain=True)])
     assert all(0 <= span.start < span.end <= len(text) for span in reading.spans)
+
+
+async def test_a_text_read_before_is_recalled_for_its_brand_and_audience_alone(mesh: Mesh) -> None:
+    text = "a text nobody else wrote"
+    (first,) = await mesh.reader.read([Row("a", text)])
+    (again,) = await mesh.reader.read([Row("a", text + "\u200b")])
+    elsewhere = await mesh.reader.read([Row("b", text), Row("a", text, private=True)])
+    assert not first.recalled
+    assert again.recalled
+    assert not any(reading.recalled for reading in elsewhere)
+    assert {reading.scores for reading in (again, *elsewhere)} == {first.scores}

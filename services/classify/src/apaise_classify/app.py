@@ -11,7 +11,6 @@ from apaise_classify.domain.ports import AdapterStore, Place, Reader
 from apaise_classify.domain.reading import (
     Assessment,
     Item,
-    Row,
     Vectors,
     assess,
     check_batch,
@@ -38,7 +37,7 @@ async def classify(reader: Reader, caller: Caller, item: Item) -> Assessment:
     """
     caller.require(item.brand)
     item.check("input")
-    (reading,) = await reader.read([Row(item.brand, item.text, item.explain)])
+    (reading,) = await reader.read([item.row()])
     return assess(reading, item.language)
 
 
@@ -61,7 +60,7 @@ async def batch_classify(
     check_explained(sum(isinstance(item, Item) and item.explain for item in items), "inputs")
     results: list[Assessment | ApaiseError | None] = [_refused(caller, item, n) for n, item in enumerate(items)]
     good = [(n, item) for n, item in enumerate(items) if results[n] is None and isinstance(item, Item)]
-    readings = await reader.read([Row(item.brand, item.text, item.explain) for _, item in good])
+    readings = await reader.read([item.row() for _, item in good])
     for (n, item), reading in zip(good, readings, strict=True):
         results[n] = assess(reading, item.language)
     return [result for result in results if result is not None]

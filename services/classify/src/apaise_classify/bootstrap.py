@@ -41,6 +41,16 @@ async def main() -> None:
         callbacks=[lambda _: [Observation(reader.waiting)]],
         description="Texts waiting for a replica.",
     )
+    telemetry.meter.create_observable_counter(
+        "apaise_classify_answered",
+        callbacks=[
+            lambda _: [
+                Observation(reader.recalled, {"recalled": True}),
+                Observation(reader.answered - reader.recalled, {"recalled": False}),
+            ]
+        ],
+        description="Texts answered, by whether the same had been read before.",
+    )
 
     async def startup() -> None:
         # The schema first: a replica looks at it as soon as it runs.
@@ -73,6 +83,7 @@ def replica_config(settings: ClassifySettings) -> ReplicaConfig:
         pass_tokens=settings.pass_tokens,
         keep=settings.retired_kept,
         room=settings.adapters_resident,
+        remembered=settings.remembered,
         interval=settings.adapter_poll_seconds,
         log_level=settings.log_level,
     )

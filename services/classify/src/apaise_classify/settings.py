@@ -32,6 +32,7 @@ class ClassifySettings(KitSettings):
     adapters_resident: int = Field(
         1000, ge=0, description="Adapters a replica holds in memory; 0 is all. Others wait on disk."
     )
+    remembered: int = Field(20_000, ge=0, description="Texts whose scores a replica keeps, by digest; 0 keeps none.")
     retired_kept: int = Field(1, ge=0, description="Earlier revisions kept in memory per brand, for instant rollback.")
     adapter_poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks at what should serve.")
     replica_patience_seconds: float = Field(30.0, gt=0, description="How long reads are retried while replicas die.")

@@ -69,6 +69,7 @@ class Input(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    PRIVATE_FIELD_NUMBER: _builtins.int
     brand: _builtins.str
     """The brand whose culture reads it."""
     text: _builtins.str
@@ -77,6 +78,8 @@ class Input(_message.Message):
     """Its language (ISO 639-1) when the caller knows it."""
     explain: _builtins.bool
     """Answer the spans as well. Up to ten times the cost; at most 50 in a batch."""
+    private: _builtins.bool
+    """It was written in private. What is remembered of it answers nothing public."""
     @_builtins.property
     def context(self) -> Global___Context:
         """What surrounds it."""
@@ -89,10 +92,11 @@ class Input(_message.Message):
         language: _builtins.str = ...,
         context: Global___Context | None = ...,
         explain: _builtins.bool = ...,
+        private: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brand", b"brand", "context", b"context", "explain", b"explain", "language", b"language", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brand", b"brand", "context", b"context", "explain", b"explain", "language", b"language", "private", b"private", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

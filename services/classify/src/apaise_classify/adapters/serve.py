@@ -51,13 +51,20 @@ class ServeOptions:
 
 
 class ServeReader:
-    """`Reader` over a DeploymentHandle: one call per batch, whoever the rows belong to."""
+    """`Reader` over a DeploymentHandle: one call per batch, whoever the rows belong to.
+
+    Attributes:
+        answered: rows answered so far.
+        recalled: those of them whose text a replica had read before.
+    """
 
     def __init__(self, config: ReplicaConfig, options: ServeOptions) -> None:
         """Nothing is started yet: `start` is."""
         self._config = config
         self._options = options
         self._handle: Any = None
+        self.answered = 0
+        self.recalled = 0
         per_call = options.limits.under_way * options.replicas
         limits = Limits(options.limits.rows, options.limits.weight, per_call, options.limits.waiting)
         self._rows: Batcher[Row, Reading] = Batcher(
@@ -143,7 +150,10 @@ class ServeReader:
         raise RayLost("Ray does not answer")
 
     async def _read_batch(self, rows: list[Row]) -> list[Reading]:
-        return await self._insist(lambda: self._ready().read.remote(rows))
+        readings: list[Reading] = await self._insist(lambda: self._ready().read.remote(rows))
+        self.answered += len(readings)
+        self.recalled += sum(reading.recalled for reading in readings)
+        return readings
 
     async def _embed_batch(self, texts: list[str]) -> list[tuple[tuple[float, ...], str]]:
         vectors: Vectors = await self._insist(lambda: self._ready().embed.remote(texts))

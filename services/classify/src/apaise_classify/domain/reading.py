@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
 
@@ -21,11 +21,15 @@ _LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text and the brand (slug) whose culture reads it; `explain` asks for the words behind what holds."""
+    """One text and the brand (slug) whose culture reads it.
+
+    `explain` asks for the words behind what holds; what is remembered of a `private` one answers nothing public.
+    """
 
     brand: str
     text: str
     explain: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Span:
 class Reading:
     """What a replica answers for one row: probabilities in the order of its edition's labels, 3 decimals.
 
-    `spans` explain the labels that hold, strongest first for each; empty unless asked for.
+    `spans` explain the labels that hold, strongest first for each; empty unless asked for. `recalled`: the same text
+    had been read before.
     """
 
     scores: tuple[float, ...]
@@ -82,6 +87,7 @@ class Reading:
     truncated: bool
     fallback: Fallback
     spans: tuple[Span, ...] = ()
+    recalled: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,11 @@ class Item:
     language: str = ""
     context: tuple[str, ...] = ()
     explain: bool = False
+    private: bool = False
+
+    def row(self) -> Row:
+        """What a replica reads of it."""
+        return Row(self.brand, self.text, self.explain, self.private)
 
     def check(self, field: str) -> None:
         """Refuse what cannot be read; `field` is its path in the request.

@@ -34,6 +34,7 @@ class ReplicaConfig(BaseModel):
     pass_tokens: int = 4096
     keep: int = 1
     room: int = 1000
+    remembered: int = 0
     interval: float = 1.0
     log_level: str = "INFO"
 
@@ -51,7 +52,7 @@ class ReaderReplica:
         self._store = PostgresStore.open(config.dsn.get_secret_value(), pool_size=2)
         lanes = ThreadPoolExecutor(config.lanes, "lane", partial(_one_lane, config.threads))
         engine = await asyncio.get_running_loop().run_in_executor(lanes, build_engine, config)
-        tiers = {"keep": config.keep, "room": config.room}
+        tiers = {"keep": config.keep, "room": config.room, "remembered": config.remembered}
         self._replica = Replica(engine, lanes, self._store, config.cache, **tiers, interval=config.interval)
         await self._replica.start()
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from apaise_classify.domain.adapters import Report, Revision, Wish
 from apaise_classify.domain.ports import ReplicaStore
 from apaise_classify.domain.reading import Reading, Row, Span, Vectors, holding
+from apaise_classify.serving.cache import Known, ScoreCache, key_of
 from apaise_classify.serving.edition import ReadingEngine
 from apaise_classify.serving.load import load_adapter
 from apaise_classify.serving.pool import Pool, Seat
@@ -37,6 +38,7 @@ class Replica:
         *,
         keep: int = 1,
         room: int = 0,
+        remembered: int = 0,
         interval: float = 1.0,
     ) -> None:
         """Wire a replica; `start` sets it going.
@@ -48,6 +50,7 @@ class Replica:
             cache: folder for fetched adapters.
             keep: retired revisions kept resident per brand.
             room: most adapters in memory, 0 for no limit.
+            remembered: texts whose scores are kept.
             interval: seconds between two looks at the wishes.
         """
         self.id = new_id()
@@ -57,6 +60,7 @@ class Replica:
         self._cache = cache
         self._interval = interval
         self._pool = Pool(engine, self._on_engine, self._load, keep=keep, room=room)
+        self._remembered = ScoreCache(remembered)
         self._said: dict[str, Report] = {}
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,16 +118,32 @@ class Replica:
         # The lease is taken here, on the lane: a call that is cancelled meanwhile cannot end it early.
         with self._pool.lease() as snapshot:
             seats = [snapshot.seat(row.brand) for row in rows]
-            scores, truncated = self._engine.read(
-                [normalize(row.text) for row in rows], [seat.slot for seat, _ in seats]
-            )
-            mine = [tuple(scores[n, seat.columns].tolist()) for n, (seat, _) in enumerate(seats)]
-            spans = [
-                self._explain(row, seat, mine[n]) for n, (row, (seat, _)) in enumerate(zip(rows, seats, strict=True))
-            ]
-        return [
-            Reading(mine[n], seat.edition, truncated[n], fallback, spans[n]) for n, (seat, fallback) in enumerate(seats)
+            known, recalled = self._scores(rows, [seat for seat, _ in seats])
+            readings = []
+            for row, (seat, fallback), one, again in zip(rows, seats, known, recalled, strict=True):
+                scores = tuple(one.scores[seat.columns].tolist())
+                spans = self._explain(row, seat, scores)
+                readings.append(Reading(scores, seat.edition, one.truncated, fallback, spans, again))
+        return readings
+
+    def _scores(self, rows: Sequence[Row], seats: Sequence[Seat]) -> tuple[list[Known], list[bool]]:
+        """Raw scores of rows, each different one read once, and which of them were known already."""
+        texts = [normalize(row.text) for row in rows]
+        keys = [
+            key_of(seat.edition, row.brand, row.private, text)
+            for row, seat, text in zip(rows, seats, texts, strict=True)
         ]
+        known = {key: one for key, one in zip(keys, self._remembered.find(keys), strict=True) if one is not None}
+        recalled = [key in known for key in keys]
+        fresh = {key: n for n, key in enumerate(keys) if key not in known}
+        if fresh:
+            scores, truncated = self._engine.read(
+                [texts[n] for n in fresh.values()], [seats[n].slot for n in fresh.values()]
+            )
+            read = [Known(*pair) for pair in zip(scores, truncated, strict=True)]
+            self._remembered.keep(list(fresh), read)
+            known |= dict(zip(fresh, read, strict=True))
+        return [known[key] for key in keys], recalled
 
     def _explain(self, row: Row, seat: Seat, scores: Sequence[float]) -> tuple[Span, ...]:
         """Under the same lease as the reading: what is explained is the revision that read."""

@@ -51,9 +51,8 @@ def item(message: pb.Input, field: str) -> Item:
     """
     context = message.context
     surrounding = tuple(text for text in (context.parent_text, context.post_text, context.event) if text)
-    return Item(
-        parse_brand(message.brand, f"{field}.brand"), message.text, message.language, surrounding, message.explain
-    )
+    brand = parse_brand(message.brand, f"{field}.brand")
+    return Item(brand, message.text, message.language, surrounding, message.explain, message.private)
 
 
 def items(request: pb.BatchClassifyRequest) -> list[Item | ApaiseError]:

@@ -62,7 +62,7 @@ def serving(
     screen.note("1/3  in this machine's processes: the bare encoder, the engine, PEFT")
     options = ["--brands", str(brands), "--seconds", str(seconds / 3), *(["--scale"] if scale else [])]
     document = _module("apaise_classify.bench", ["kernel", *options], {"texts": texts})
-    with _classify_alone(screen) as home:
+    with _classify_alone(screen, {"APAISE_REMEMBERED": "0"}) as home:
         names = [f"bench-{n:04d}" for n in range(brands)]
         screen.note(f"2/3  ClassifyService: {brands} adapters activated")
         _activate(home, _written(home, [(name, "r1") for name in names]))
@@ -117,7 +117,7 @@ def swap(
     screen: Screen = ctx.obj
     names = [f"bench-{n:04d}" for n in range(brands)]
     probes = [text for text in _texts() if len(text) > 10][:_PROBES]
-    with _classify_alone(screen, {"APAISE_REPLICAS": str(replicas)}) as home:
+    with _classify_alone(screen, {"APAISE_REPLICAS": str(replicas), "APAISE_REMEMBERED": "0"}) as home:
         revisions = [(name, f"r{n}") for name in names for n in (1, 2)]
         written = _written(home, revisions)
         _activate(home, {key: value for key, value in written.items() if key[1] == "r1"})

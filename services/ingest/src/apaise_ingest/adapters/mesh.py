@@ -48,6 +48,7 @@ def _input(row: Owed) -> classify_pb.Input:
         text=draft.text,
         language="" if language == UNDETERMINED else language,
         context=classify_pb.Context(event=draft.event),
+        private=row.channel.audience == "PRIVATE",
     )
 
 
