@@ -15,9 +15,9 @@ from mlops.base.encoder import Encoder
 from mlops.base.shape import linear_modules
 from mlops.house.build import HEADS_FILE, LORA_FILE
 
-RANK = 16
-ALPHA = 32
-HOUSE_LAYERS = 8
+RANK = 32
+ALPHA = 64
+HOUSE_LAYERS = 12
 
 
 class LoraLinear(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from apaise_classify.adapters.serve import ServeOptions, ServeReader
 from apaise_classify.domain.adapters import Revision
 from apaise_classify.domain.ports import Reader
 from apaise_classify.serving.deployment import ReplicaConfig, build_engine
+from apaise_classify.serving.lanes import Lanes
 from apaise_classify.serving.replica import Replica
 from apaise_classify.testing import LABELS, TinyHouse, random_adapter, tiny_house
 from mlops.house import House
@@ -69,7 +69,7 @@ def config(dsn: str, tiny: TinyHouse) -> ReplicaConfig:
 
 @asynccontextmanager
 async def in_process(engine: Any, store: PostgresStore, cache: Path, limits: Limits) -> AsyncIterator[LocalReader]:
-    replica = Replica(engine, ThreadPoolExecutor(1), store, cache, remembered=100, interval=0.2)
+    replica = Replica(engine, Lanes(), store, cache, remembered=100, interval=0.2)
     await replica.start()
     try:
         yield LocalReader(replica, limits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from apaise_classify.adapters.local import LocalReader
 from apaise_classify.domain.adapters import Report, Revision, Wish
 from apaise_classify.domain.reading import HOUSE, Row
 from apaise_classify.serving.engine import Engine
+from apaise_classify.serving.lanes import Lanes
 from apaise_classify.serving.replica import Replica
 from apaise_classify.testing import random_adapter, reference
 from mlops.base.encoder import load_encoder
@@ -85,7 +85,7 @@ async def test_no_answer_mixes_two_revisions(
     _check_telling(expected)
 
     store = Wishes()
-    replica = Replica(engine, ThreadPoolExecutor(1), store, tmp_path, keep=0, interval=0.01)
+    replica = Replica(engine, Lanes(), store, tmp_path, keep=0, interval=0.01)
     await replica.start()
     reader = LocalReader(replica, Limits(rows=8))
     answers: Counter[tuple[str, str]] = Counter()

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel
 from apaise_classify.serving.edition import HOUSE_SLOT, adapter_edition, columns
 from apaise_classify.serving.engine import Engine
 from apaise_classify.serving.forward import Forward
-from apaise_classify.serving.packing import pack
+from apaise_classify.serving.packing import BLOCK_PLACES, pack
 from apaise_classify.testing import reference
 from apaise_kit.core.labels import LABELS
 from mlops.base import BaseModelError
@@ -96,8 +96,11 @@ def test_a_pack_holds_every_token_once_and_wastes_little(lengths: list[int]) -> 
         mine = packed.owners == row
         assert packed.ids[mine].tolist() == ids[place]
         assert packed.positions[mine].tolist() == list(range(lengths[place]))
-    places = sum((block.rows.stop - block.rows.start) * block.longest for block in packed.blocks)
-    assert places <= 1.3 * sum(lengths) + 4 * len(lengths)
+    assert [at for block in packed.blocks for at in range(len(ids))[block.rows]] == list(range(len(ids)))
+    places = sum(block.height * block.longest + BLOCK_PLACES for block in packed.blocks)
+    alone = sum(-(-length // 8) * 8 + BLOCK_PLACES for length in lengths)
+    together = 2 * len(lengths) * (max(lengths) + 8) + BLOCK_PLACES
+    assert places <= min(alone, together)
 
 
 def test_packed_hidden_states_are_the_models_own(house: House) -> None:

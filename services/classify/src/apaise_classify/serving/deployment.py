@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -45,13 +42,14 @@ class ReaderReplica:
     async def __init__(self, config: ReplicaConfig) -> None:  # type: ignore[misc]
         """Build the house model if it is not in the cache, load it, converge once. Serve awaits this."""
         from apaise_classify.adapters.postgres import PostgresStore
+        from apaise_classify.serving.lanes import Lanes
         from apaise_classify.serving.replica import Replica
         from apaise_kit.runtime.logs import configure_logging
 
         configure_logging("classify-replica", config.log_level)
         self._store = PostgresStore.open(config.dsn.get_secret_value(), pool_size=2)
-        lanes = ThreadPoolExecutor(config.lanes, "lane", partial(_one_lane, config.threads))
-        engine = await asyncio.get_running_loop().run_in_executor(lanes, build_engine, config)
+        lanes = Lanes(config.lanes, config.threads)
+        engine = await lanes.run(lambda: build_engine(config))
         tiers = {"keep": config.keep, "room": config.room, "remembered": config.remembered}
         self._replica = Replica(engine, lanes, self._store, config.cache, **tiers, interval=config.interval)
         await self._replica.start()
@@ -85,13 +83,6 @@ class ReaderReplica:
         """Serve awaits this after the last call."""
         await self._replica.stop()
         await self._store.close()
-
-
-def _one_lane(threads: int) -> None:
-    """Two lanes of one thread each keep two cores busier than one of two: nobody waits at the end of every product."""
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def quiet_products() -> None:

@@ -15,7 +15,7 @@ Shapes: T tokens of the pass, n rows and t tokens of a block, H hidden size, r r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from apaise_classify.serving.packing import Block, Pack
+from apaise_classify.serving.product import Product
 from mlops.base import BRAND_RANK, BaseModelError
 
 # Module names of a layer, by the matrix they are part of; query, key and value are one.
@@ -45,16 +46,29 @@ class Matrix:
 
     def __init__(self, modules: Sequence[Any], capacity: int) -> None:
         """Join linear modules that read the same input; no bank when `capacity` is 0."""
-        self.weight = torch.cat([module.weight for module in modules]).contiguous()
-        self.bias = torch.cat([module.bias for module in modules]).contiguous()
+        weight = torch.cat([module.weight for module in modules]).contiguous()
+        self.inputs = weight.shape[1]
         self.sizes = [module.weight.shape[0] for module in modules]
+        self._product = Product(weight, torch.cat([module.bias for module in modules]).contiguous())
         rank = BRAND_RANK * len(modules)
-        self.down = self.weight.new_zeros(capacity, self.weight.shape[1], rank)
-        self.up = self.weight.new_zeros(capacity, rank, self.weight.shape[0])
+        self.down = weight.new_zeros(capacity, weight.shape[1], rank)
+        self.up = weight.new_zeros(capacity, rank, weight.shape[0])
 
     def __call__(self, x: Tensor, updates: Updates | None) -> Tensor:
         """[T, H_in] -> [T, H_out], rows with an adapter updated by it."""
-        y = functional.linear(x, self.weight, self.bias)
+        return self._updated(self._product(x), x, updates)
+
+    def plus(self, x: Tensor, residual: Tensor, updates: Updates | None) -> Tensor:
+        """The same with a residual [T, H_out] added."""
+        return self._updated(self._product.plus(x, residual), x, updates)
+
+    def activated(self, x: Tensor, activation: Callable[[Tensor], Tensor], updates: Updates | None) -> Tensor:
+        """The same through an activation."""
+        if activation is functional.gelu and (updates is None or not len(self.down)):
+            return self._product.gelu(x)
+        return activation(self(x, updates))
+
+    def _updated(self, y: Tensor, x: Tensor, updates: Updates | None) -> Tensor:
         if updates is not None and len(self.down):
             updates.add(x, self, y)
         return y
@@ -84,7 +98,7 @@ class Updates:
     @classmethod
     def of(cls, pack: Pack, slots: Tensor) -> Updates | None:
         """Of a pack's rows, by their slots [n]; None when all are the house's."""
-        parts = [(block, slots[block.rows]) for block in pack.blocks]
+        parts = [(block, _padded(slots[block.rows], block.height)) for block in pack.blocks]
         adapted = [(block, part) for block, part in parts if bool(part.any())]
         return cls(adapted) if adapted else None
 
@@ -95,6 +109,10 @@ class Updates:
             low = torch.bmm(block.spread(x), down.index_select(0, slots))
             update = torch.bmm(low, up.index_select(0, slots))
             y[block.tokens] += block.gathered(update)
+
+
+def _padded(slots: Tensor, height: int) -> Tensor:
+    return functional.pad(slots, (0, height - len(slots)))
 
 
 @dataclass(frozen=True)
@@ -112,9 +130,9 @@ class Layer:
     def __call__(self, x: Tensor, pack: Pack, updates: Updates | None) -> Tensor:
         """[T, H] -> [T, H]."""
         attended = _attention(self.attended(x, updates), pack, self.heads)
-        x = self.norms[0](x + self.mixed(attended, updates))
-        risen = self.activation(self.risen(x, updates))
-        return self.norms[1](x + self.fallen(risen, updates))  # type: ignore[no-any-return]
+        x = self.norms[0](self.mixed.plus(attended, x, updates))
+        risen = self.risen.activated(x, self.activation, updates)
+        return self.norms[1](self.fallen.plus(risen, x, updates))  # type: ignore[no-any-return]
 
     @property
     def matrices(self) -> Mapping[str, Matrix]:
@@ -187,7 +205,7 @@ class Forward:
     def shape(self, name: str) -> tuple[int, int]:
         """Inputs and outputs of an adapted module."""
         matrix, place = self.adapted[name]
-        return matrix.weight.shape[1], matrix.sizes[place]
+        return matrix.inputs, matrix.sizes[place]
 
     def grow(self, capacity: int) -> None:
         """Make room in every bank."""

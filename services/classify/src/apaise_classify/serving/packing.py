@@ -8,7 +8,7 @@ gathered from the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +18,10 @@ from torch.nn import functional
 
 # Every shape of a product is compiled once by oneDNN and kept: sizes come in steps, so that few shapes ever occur.
 TOKEN_STEP: Final = 32
-LENGTH_STEP: Final = 4
-BLOCK_ROWS: Final = (32, 16, 8, 4, 2, 1)
-# A block may hold this many times its real tokens.
-WASTE: Final = 1.3
+LENGTH_STEP: Final = 8
+ROW_STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+# What one more block costs, in places of a rectangle: a dozen small products in each layer, whatever their size.
+BLOCK_PLACES: Final = 320
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,29 @@ class Block:
     """Neighbouring rows of a pack, as a rectangle.
 
     Attributes:
-        rows: which rows of the pack, [start, stop).
+        rows: which rows of the pack, [start, stop); the rectangle has `height` rows, the last ones nobody's.
         tokens: where their tokens are in it, [start, stop).
+        height: rows, in steps.
         longest: tokens of the longest row, in steps.
-        index: int64 [rows * longest], the token at each place, 0 where there is none.
+        index: int64 [height * longest], the token at each place, 0 where there is none.
         real: int64 [tokens], the places that have one.
-        there: bool [rows, 1, 1, longest], where there is one.
+        there: bool [height, 1, 1, longest], where a row may look.
     """
 
     rows: slice
     tokens: slice
+    height: int
     longest: int
     index: Tensor
     real: Tensor
     there: Tensor
 
     def spread(self, packed: Tensor) -> Tensor:
-        """[tokens, ...] of the whole pack -> [rows, longest, ...] of this block."""
-        count = self.rows.stop - self.rows.start
-        return packed.index_select(0, self.index).view(count, self.longest, *packed.shape[1:])
+        """[tokens, ...] of the whole pack -> [height, longest, ...] of this block."""
+        return packed.index_select(0, self.index).view(self.height, self.longest, *packed.shape[1:])
 
     def gathered(self, spread: Tensor) -> Tensor:
-        """[rows, longest, ...] -> [tokens, ...] of this block, places without a token dropped."""
+        """[height, longest, ...] -> [tokens, ...] of this block, places without a token dropped."""
         return spread.reshape(-1, *spread.shape[2:]).index_select(0, self.real)
 
 
@@ -101,32 +102,53 @@ def pack(ids: Sequence[Sequence[int]], device: torch.device) -> Pack:
     )
 
 
-def _alike(lengths: Sequence[int]) -> Iterator[slice]:
-    """Ranges of rows, shortest first, each the largest that fits one rectangle without much waste."""
-    start = 0
-    while start < len(lengths):
-        for rows in BLOCK_ROWS:
-            part = lengths[start : start + rows]
-            if len(part) == rows and (rows == 1 or _in_steps(part[-1]) * rows <= WASTE * sum(part)):
-                break
-        yield slice(start, start + rows)
-        start += rows
+def _alike(lengths: Sequence[int]) -> list[slice]:
+    """Ranges of rows, shortest first, whose rectangles together cost least.
+
+    Rows as long as each other stay together; over the few lengths there are, the best cut before each is found from
+    the best cuts before the shorter ones.
+    """
+    ends = [row + 1 for row in range(len(lengths)) if row + 1 == len(lengths) or _longer(lengths, row)]
+    cuts: dict[int, tuple[int, int]] = {0: (0, 0)}
+    for end in ends:
+        wide = _in_steps(lengths[end - 1])
+        cuts[end] = min((cost + BLOCK_PLACES + _height(end - cut) * wide, cut) for cut, (cost, _) in cuts.items())
+    found: list[slice] = []
+    end = len(lengths)
+    while end:
+        start = cuts[end][1]
+        found.append(slice(start, end))
+        end = start
+    return found[::-1]
+
+
+def _longer(lengths: Sequence[int], row: int) -> bool:
+    """Whether the next row needs a wider rectangle than this one."""
+    return _in_steps(lengths[row + 1]) > _in_steps(lengths[row])
 
 
 def _in_steps(length: int) -> int:
     return length + -length % LENGTH_STEP
 
 
+def _height(rows: int) -> int:
+    return next((step for step in ROW_STEPS if step >= rows), rows)
+
+
 def _block(rows: slice, starts: Tensor, sizes: Tensor, device: torch.device) -> Block:
-    longest, first = _in_steps(int(sizes[rows.stop - 1])), int(starts[rows.start])
+    count, longest, first = rows.stop - rows.start, _in_steps(int(sizes[rows.stop - 1])), int(starts[rows.start])
+    height = _height(count)
     places = torch.arange(longest)
-    there = places < sizes[rows].unsqueeze(1)
-    index = torch.where(there, starts[rows].unsqueeze(1) + places, 0).view(-1)
+    has = functional.pad(places < sizes[rows].unsqueeze(1), (0, 0, 0, height - count))
+    index = torch.where(has[:count], starts[rows].unsqueeze(1) + places, 0)
+    there = has.clone()
+    there[count:, 0] = True  # nobody's rows look at one place, so that their softmax is a number
     return Block(
         rows=rows,
         tokens=slice(first, int(starts[rows.stop - 1] + sizes[rows.stop - 1])),
+        height=height,
         longest=longest,
-        index=index.to(device),
-        real=there.view(-1).nonzero().squeeze(1).to(device),
+        index=functional.pad(index, (0, 0, 0, height - count)).view(-1).to(device),
+        real=has.view(-1).nonzero().squeeze(1).to(device),
         there=there[:, None, None, :].to(device),
     )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from apaise_classify.domain.adapters import Report, Revision, Wish
 from apaise_classify.domain.ports import ReplicaStore
 from apaise_classify.domain.reading import Reading, Row, Span, Vectors, holding
 from apaise_classify.serving.cache import Known, ScoreCache, key_of
 from apaise_classify.serving.edition import ReadingEngine
+from apaise_classify.serving.lanes import Lanes
 from apaise_classify.serving.load import load_adapter
 from apaise_classify.serving.pool import Pool, Seat
 from apaise_kit.core.errors import Unavailable
@@ -32,7 +32,7 @@ class Replica:
     def __init__(
         self,
         engine: ReadingEngine,
-        lanes: ThreadPoolExecutor,
+        lanes: Lanes,
         store: ReplicaStore,
         cache: Path,
         *,
@@ -45,7 +45,7 @@ class Replica:
 
         Args:
             engine: what reads.
-            lanes: its threads; each reads one batch at a time.
+            lanes: where it computes; they end with it.
             store: wishes and reports.
             cache: folder for fetched adapters.
             keep: retired revisions kept resident per brand.
@@ -59,7 +59,7 @@ class Replica:
         self._store = store
         self._cache = cache
         self._interval = interval
-        self._pool = Pool(engine, self._on_engine, self._load, keep=keep, room=room)
+        self._pool = Pool(engine, lanes.run, self._load, keep=keep, room=room)
         self._remembered = ScoreCache(remembered)
         self._said: dict[str, Report] = {}
         self._nudged = asyncio.Event()
@@ -87,17 +87,16 @@ class Replica:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        await asyncio.to_thread(self._lanes.shutdown, wait=True, cancel_futures=True)
+        await self._lanes.close()
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:
         """Read rows of mixed brands, each by one revision entirely."""
         async with self._pool.hold(row.brand for row in rows):
-            readings: list[Reading] = await self._on_engine(lambda: self._read(rows))
-        return readings
+            return await self._lanes.run(lambda: self._read(rows))
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """House vectors."""
-        values = await self._on_engine(lambda: self._engine.embed([normalize(text) for text in texts]))
+        values = await self._lanes.run(lambda: self._engine.embed([normalize(text) for text in texts]))
         return Vectors(tuple(tuple(row) for row in values.tolist()), self.encoder)
 
     def nudge(self) -> None:
@@ -188,6 +187,3 @@ class Replica:
 
     async def _load(self, revision: Revision) -> AdapterFiles:
         return await asyncio.to_thread(load_adapter, revision, self.encoder, self._cache, self._engine.load)
-
-    def _on_engine(self, function: Callable[[], Any]) -> Awaitable[Any]:
-        return asyncio.get_running_loop().run_in_executor(self._lanes, function)
