@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down check chaos bench house proto lock baseline clean
+.PHONY: help setup demo test up down check chaos bench house quality proto lock baseline clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -60,11 +60,16 @@ check: $(READY) ## Style, types, layers, contracts, containers
 chaos: $(READY) ## Kill every part of the mesh during a replay and count what is lost (about 10 minutes)
 	$(BIN)/pytest tests/chaos
 
-bench: $(READY) ## Figures of this machine, side by side
+bench: $(READY) ## Figures of this machine, side by side (about 20 minutes)
 	@$(BIN)/apaise bench pipeline
+	@$(BIN)/apaise bench serving
+	@$(BIN)/apaise bench swap
 
 house: $(READY) ## Train the house model again (APAISE_DATA=folder; QUICK=1 for a reduced run)
 	@$(BIN)/python -m mlops.house train
+
+quality: $(READY) ## Measure the house model on the frozen tests: docs/quality.md (APAISE_DATA=folder)
+	@$(BIN)/python -m mlops.house quality
 
 proto: $(READY) ## Generate the stubs from protos/apaise
 	PYTHON=$(abspath $(BIN)/python) protos/generate.sh

@@ -72,9 +72,7 @@ def write_quality(data: Path, corpus: Path, held_out: Sequence[Path], docs: Path
     _reliability(suites["test"], answers["test"][0], plots / "reliability.svg")
     page = docs / "quality.md"
     page.write_text(_page(reader, suites, answers, targets, rivals, prepared), encoding="utf-8")
-    (weights_dir() / FIGURES).write_text(
-        json.dumps(_kept(suites["test"], answers["test"][0], targets), indent=1) + "\n"
-    )
+    (weights_dir() / FIGURES).write_text(json.dumps(_kept(suites["test"], answers["test"], targets), indent=1) + "\n")
     return page
 
 
@@ -383,10 +381,18 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _kept(test: Suite, house: Answers, targets: Sequence[Target]) -> dict[str, Any]:
+def _kept(test: Suite, answers: Sequence[Answers], targets: Sequence[Target]) -> dict[str, Any]:
     """The figures the card repeats."""
+    house, labels = answers[0], measured_labels(test)
     return {
         "targets": [vars(target) for target in targets],
+        "means": {
+            one.name: {
+                kind: round(float(np.nanmean([label_figure(test, one, label, kind).value for label in labels])), 3)
+                for kind in ("macro_f1", "auc")
+            }
+            for one in answers
+        },
         "languages": {
             lang: round(_language_figure(test, house, measured, here).value, 3)
             for lang in _LANGUAGES

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -21,11 +22,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import psutil
 import torch
 
 from apaise_classify.serving.deployment import quiet_products
-from apaise_classify.serving.edition import columns
+from apaise_classify.serving.edition import ROW_OF, columns
 from apaise_classify.serving.engine import Engine
 from mlops.base.adapter import read_adapter
 from mlops.base.encoder import length_sorted, load_encoder
@@ -48,16 +48,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kernel.add_argument("--seconds", type=float, default=10.0, help="least time of each measure")
     kernel.add_argument("--scale", action="store_true", help="also 1, 8, 64, 256 and 1000 brands")
     commands.add_parser("references", help="what adapters answer to texts: {adapters: {name: folder}, texts} on stdin")
+    explanations = commands.add_parser("explanations", help="spans beside people's; {text, spans}, an array, on stdin")
+    explanations.add_argument("--label", default="toxic")
     options = parser.parse_args(arguments)
-    given = json.load(sys.stdin)
     quiet_products()
-    if options.command == "references":
-        document = _references(given["adapters"], given["texts"])
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            document = _measured(given["texts"], options, Path(folder))
-    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.write(json.dumps(_document(options, json.load(sys.stdin))) + "\n")
     return 0
+
+
+def _document(options: argparse.Namespace, given: Any) -> dict[str, Any]:
+    if options.command == "references":
+        return _references(given["adapters"], given["texts"])
+    if options.command == "explanations":
+        return explained(_engine(build_house(), []), options.label, given)
+    with tempfile.TemporaryDirectory() as folder:
+        return _measured(given["texts"], options, Path(folder))
+
+
+def explained(engine: Engine, label: str, marked: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the engine's spans compare with what people marked, and whether they are what the score rests on.
+
+    Args:
+        engine: reads with the house.
+        label: what is explained.
+        marked: `text`, and `spans` that people marked: [start, end) in characters.
+
+    Returns:
+        n, texts with a span; f1 of characters, averaged over texts, for ours and for as many random words; drop, what
+        the label's logit loses when the spans are taken out, beside random words of the same length; cost, of an
+        explanation in readings.
+    """
+    chance = random.Random(5)
+    at = ROW_OF[label]
+    found: list[Sequence[float]] = []
+    reading = explaining = 0.0
+    for one in marked:
+        text = one["text"]
+        started = time.perf_counter()
+        before = _logit(engine, text, at)
+        between = time.perf_counter()
+        ours = {n for span in engine.explain(text, 0, [label]) for n in range(span.start, span.end)}
+        reading, explaining = reading + between - started, explaining + time.perf_counter() - between
+        if not ours:
+            continue
+        others = _random_words(text, len(ours), chance)
+        theirs = {n for start, end in one["spans"] for n in range(start, end)}
+        drops = (before - _logit(engine, _without(text, gone), at) for gone in (ours, others))
+        found.append([_overlap(ours, theirs), _overlap(others, theirs), *drops])
+    names = ("f1", "f1_of_random_words", "drop", "drop_of_random_words")
+    means = {name: round(float(mean), 3) for name, mean in zip(names, np.mean(found, axis=0), strict=True)}
+    return {"n": len(found), **means, "cost_in_readings": round(explaining / reading, 1)}
+
+
+def _logit(engine: Engine, text: str, at: int) -> float:
+    score = float(engine.read([normalize(text)], [0])[0][0, at])
+    score = min(max(score, 0.0005), 0.9995)  # scores have three decimals
+    return float(np.log(score / (1 - score)))
+
+
+def _random_words(text: str, characters: int, chance: random.Random) -> set[int]:
+    """Places of words taken at random until they are as long as that."""
+    words = [range(*found.span()) for found in re.finditer(r"\S+", text)]
+    chance.shuffle(words)
+    taken: set[int] = set()
+    for word in words:
+        if len(taken) < characters:
+            taken.update(word)
+    return taken
+
+
+def _without(text: str, gone: set[int]) -> str:
+    return "".join(letter for n, letter in enumerate(text) if n not in gone)
+
+
+def _overlap(ours: set[int], theirs: set[int]) -> float:
+    """F1 of two sets of characters."""
+    return 2 * len(ours & theirs) / (len(ours) + len(theirs))
 
 
 def _references(adapters: Mapping[str, str], texts: Sequence[str]) -> dict[str, Any]:
@@ -66,7 +132,7 @@ def _references(adapters: Mapping[str, str], texts: Sequence[str]) -> dict[str, 
     Company is what a busy mesh adds: rows of other lengths and brands in the same pass.
     """
     house = build_house()
-    engine, _ = _engine(house, [Path(folder) for folder in adapters.values()])
+    engine = _engine(house, [Path(folder) for folder in adapters.values()])
     labels = list(house.labels)
     places = columns(engine.house)
     chance = random.Random(3)
@@ -92,7 +158,7 @@ def _measured(texts: Sequence[str], options: argparse.Namespace, folder: Path) -
     bare = measure(texts, options.seconds / 4)
     alone = lone(texts)
     _say("the engine")
-    engine, grown = _engine(house, folders)
+    engine = _engine(house, folders)
     kernel = _rate(engine, texts, options.brands, options.seconds)
     mixed = _peft(house, folders, texts, options.seconds / len(_BATCHES))
     document = {
@@ -106,22 +172,21 @@ def _measured(texts: Sequence[str], options: argparse.Namespace, folder: Path) -
         "kernel_ratio": round(kernel / bare.messages_per_second, 3),
         "peft_mixed_msgs_per_s": round(mixed, 1),
         "kernel_vs_peft": round(kernel / mixed, 2),
-        "mb_per_adapter": round(grown / max(1, options.brands), 2),
+        "mb_per_adapter": round(engine.slot_bytes / 2**20, 2),
     }
     if options.scale:
         document["scale"] = _scaled(house, folders, texts, bare.messages_per_second, options.seconds)
     return document
 
 
-def _engine(house: House, folders: Sequence[Path]) -> tuple[Engine, float]:
-    """An engine with every adapter in a slot of its own, and the megabytes they took."""
+def _engine(house: House, folders: Sequence[Path]) -> Engine:
+    """An engine with every adapter in a slot of its own."""
     torch.set_num_threads(1)
     engine = Engine(load_encoder(house.path), house)
-    before = _memory()
     engine.grow(len(folders) + 1)
     for slot, folder in enumerate(folders, start=1):
         engine.install(slot, engine.load(folder))
-    return engine, _memory() - before
+    return engine
 
 
 def _rate(engine: Engine, texts: Sequence[str], brands: int, seconds: float) -> float:
@@ -177,10 +242,12 @@ def _scaled(
     found = []
     for brands in _SCALE:
         _say(f"{brands} brands in the mix")
-        engine, megabytes = _engine(house, [folders[n % len(folders)] for n in range(brands)])
+        engine = _engine(house, [folders[n % len(folders)] for n in range(brands)])
         rate = _rate(engine, texts, brands, seconds)
-        figures = {"msgs_per_s": round(rate, 1), "ratio": round(rate / bare, 3), "mb": round(megabytes, 1)}
-        found.append({"brands": brands, **figures})
+        held = round(brands * engine.slot_bytes / 2**20, 1)
+        found.append(
+            {"brands": brands, "msgs_per_s": round(rate, 1), "ratio": round(rate / bare, 3), "adapters_mb": held}
+        )
     return found
 
 
@@ -195,11 +262,6 @@ def _until(seconds: float, work: Callable[[], int]) -> float:
 def _mean_tokens(house: House, texts: Sequence[str]) -> float:
     ids = load_encoder(house.path).windows(texts).ids
     return sum(map(len, ids)) / len(ids)
-
-
-def _memory() -> float:
-    """Megabytes this process holds."""
-    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def _say(text: str) -> None:

@@ -56,6 +56,11 @@ class HeadBank:
         self._weight[slot, rows] = weight.to(self._weight)
         self._bias[slot, rows] = bias.to(self._bias)
 
+    @property
+    def bytes(self) -> int:
+        """Memory of both banks."""
+        return self._weight.nbytes + self._bias.nbytes
+
     def grow(self, capacity: int) -> None:
         """Longer banks with the same content; new slots have no label."""
         longer = grown(self._bias, capacity)
@@ -89,6 +94,11 @@ class Engine:
     def capacity(self) -> int:
         """Slots, the house's included."""
         return self._capacity
+
+    @property
+    def slot_bytes(self) -> int:
+        """Memory of one resident adapter: its part of every bank."""
+        return (self._forward.bytes + self._heads.bytes) // self._capacity
 
     @torch.inference_mode()
     def grow(self, capacity: int) -> None:

@@ -15,7 +15,7 @@ Shapes: T tokens of the pass, n rows and t tokens of a block, H hidden size, r r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -207,10 +207,18 @@ class Forward:
         matrix, place = self.adapted[name]
         return matrix.inputs, matrix.sizes[place]
 
+    @property
+    def bytes(self) -> int:
+        """Memory of all banks."""
+        return sum(matrix.down.nbytes + matrix.up.nbytes for matrix in self._banked())
+
     def grow(self, capacity: int) -> None:
         """Make room in every bank."""
-        for matrix in {id(matrix): matrix for matrix, _ in self.adapted.values()}.values():
+        for matrix in self._banked():
             matrix.grow(capacity)
+
+    def _banked(self) -> Iterable[Matrix]:
+        return {id(matrix): matrix for matrix, _ in self.adapted.values()}.values()
 
     def write(self, slot: int, down: Mapping[str, Tensor], up: Mapping[str, Tensor]) -> None:
         """Fill a slot with an adapter's factors, by module name."""

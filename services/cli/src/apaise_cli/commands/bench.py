@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -124,7 +126,8 @@ def swap(
         given = {"texts": probes, "brands": names}
         single = _load(home, ["closed", "--rows", "1", "--under-way", "64", "--seconds", "8"], given)
         screen.note(f"{swaps} swaps at half load ({single['msgs_per_s'] / 2:.0f} messages/s)")
-        taken, seen = _swapped(home, written, names, swaps, single["msgs_per_s"] / 2, given)
+        with _watched_memory() as memory:
+            taken, seen = _swapped(home, written, names, swaps, single["msgs_per_s"] / 2, given)
         folders = {f"{brand}/{revision}": str(folder) for (brand, revision), (folder, _) in written.items()}
         truth = _module("apaise_classify.bench", ["references"], {"adapters": folders, "texts": probes})
     document = {
@@ -137,6 +140,7 @@ def swap(
         "p50_ms": _percentile(taken, 0.5),
         "p95_ms": _percentile(taken, 0.95),
         "answer_p99_ms": seen["p99_ms"],
+        **_memory_figures(memory),
     }
     screen.result(document, _swap_table(document))
 
@@ -164,6 +168,45 @@ def _swapped(
             taken.append(time.perf_counter() - started)
             time.sleep(0.1)
         return taken, answer()
+
+
+@contextmanager
+def _watched_memory() -> Iterator[list[tuple[float, float]]]:
+    """Seconds and megabytes of the replicas together, once a second while the block lasts."""
+    seen: list[tuple[float, float]] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            seen.append((time.monotonic(), _replica_megabytes()))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def _replica_megabytes() -> float:
+    import psutil
+
+    whole = 0
+    for process in psutil.process_iter(["cmdline", "memory_info"]):
+        if "ServeReplica" in " ".join(process.info["cmdline"] or ()):
+            whole += process.info["memory_info"].rss
+    return whole / 2**20
+
+
+def _memory_figures(seen: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Megabytes after the first third, at the end, and the slope between, by least squares."""
+    later = seen[len(seen) // 3 :]
+    if len(later) < 2:
+        return {}
+    slope, _ = statistics.linear_regression([at / 60 for at, _ in later], [size for _, size in later])
+    sizes = {"replicas_mb": round(later[-1][1]), "replicas_mb_before": round(later[0][1])}
+    return {**sizes, "replicas_mb_per_min": round(slope, 2), "minutes": round((seen[-1][0] - seen[0][0]) / 60, 1)}
 
 
 def _torn(answers: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -402,9 +445,11 @@ def _serving_tables(document: Mapping[str, Any]) -> list[Any]:
         )
     parts: list[Any] = [rates, latency]
     if "scale" in document:
-        scale = _table("brands in the mix", "messages/s", "of bare", "MB")
+        scale = _table("brands in the mix", "messages/s", "of bare", "MB of adapters")
         for one in document["scale"]:
-            scale.add_row(str(one["brands"]), f"{one['msgs_per_s']:.0f}", f"{one['ratio']:.2f}", f"{one['mb']:.0f}")
+            scale.add_row(
+                str(one["brands"]), f"{one['msgs_per_s']:.0f}", f"{one['ratio']:.2f}", str(one["adapters_mb"])
+            )
         parts.append(scale)
     share = f"The load generator took {document['generator_cpu']:.2f} of a core."
     return [*parts, f"{document['mb_per_adapter']} MB a resident adapter. {share}"]
