@@ -27,7 +27,7 @@ Report = Callable[[str, float, int], None]
 class TrainingPlan:
     """Everything that decides the outcome besides the rows."""
 
-    rows: int = 64_000
+    rows: int = 61_000
     batch: int = 32
     max_tokens: int = 64
     lora_rate: float = 6e-4
