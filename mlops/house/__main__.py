@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     quality = commands.add_parser("quality", help="write docs/quality.md from the frozen tests")
     quality.add_argument("--data", **data)
     quality.add_argument("--docs", type=Path, default=Path("docs"), help="folder of quality.md")
+    marked = commands.add_parser("marked", help="print held-out texts whose toxic words people marked, as JSON")
+    marked.add_argument("--data", **data)
+    marked.add_argument("--count", type=int, default=300)
     commands.add_parser("build", help="build the merged encoder into the cache and print where it is")
     write = commands.add_parser("write", help="turn messages in shorthand into corpus files")
     write.add_argument("files", type=Path, nargs="+", metavar="FILE.txt")
@@ -77,6 +80,15 @@ def _quality(options: argparse.Namespace) -> int:
     from mlops.house.pages import write_quality
 
     return _answer({"written": str(write_quality(data, CORPUS, FROZEN, options.docs))})
+
+
+def _marked(options: argparse.Namespace) -> int:
+    if not (data := _data(options)):
+        return 2
+    from mlops.house.data import marked_spans
+
+    sys.stdout.write(json.dumps(marked_spans(data, options.count)) + "\n")
+    return 0
 
 
 def _build(_: argparse.Namespace) -> int:

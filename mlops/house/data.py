@@ -124,6 +124,17 @@ def toxic_spans(data: Path) -> Iterator[Row]:
             yield Row(clean(item["text"]), "en", "toxic_spans", known, f"{name}{number}")
 
 
+def marked_spans(data: Path, count: int) -> list[dict[str, Any]]:
+    """Held-out texts of toxic_spans as they were written, and [start, end) of what people marked: to judge spans by."""
+    found = []
+    for number, item in enumerate(records(data, "toxic_spans_train")):
+        places = item["toxic_char_offsets"]
+        row = Row(item["text"], "en", "toxic_spans", {}, f"toxic_spans_train{number}")
+        if places and row.held_out and len(item["text"].split()) >= 5:
+            found.append({"text": item["text"], "spans": [(at, at + 1) for at in places]})
+    return found[:count]
+
+
 _JUST_CRUDE = re.compile(
     r"(?:bull|horse)?(?:shit|crap|damn|fuck|hell|ass|suck|piss|god|bloody|ty|ing|ed|s|y|it|up|\W)*"
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from apaise_kit.core.labels import LABELS
 from mlops.house import build
-from mlops.house.data import _by_votes, corpus_rows
+from mlops.house.data import _by_votes, corpus_rows, marked_spans
 from mlops.house.mixture import arrays, balance, draw, roughen
 from mlops.house.pipeline import trainable_labels, validation_rows
 from mlops.house.rows import Row, clean, distinct
@@ -154,3 +156,18 @@ def test_roughening_keeps_scripts_whose_marks_matter() -> None:
     text = "हिन्दी में"
     roughened = {roughen(text, random.Random(seed)) for seed in range(80)}
     assert {each for each in roughened if len(each) == len(text)} == {text}
+
+
+def test_marked_spans_are_of_held_out_texts_and_meet_the_text(tmp_path: Path) -> None:
+    items = [{"text": f"you are number {n} of vile people", "toxic_char_offsets": [0, 1, 2]} for n in range(200)]
+    items.append({"text": "too short", "toxic_char_offsets": [0]})
+    with gzip.open(tmp_path / "toxic_spans_train.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(item) + "\n" for item in items)
+    found = marked_spans(tmp_path, 10)
+    assert len(found) == 10
+    assert all("".join(one["text"][slice(*span)] for span in one["spans"]) == "you" for one in found)
+    assert all(Row("", "en", "toxic_spans", {}, f"toxic_spans_train{number(one)}").held_out for one in found)
+
+
+def number(one: dict[str, Any]) -> str:
+    return str(one["text"].split()[3])
