@@ -39,7 +39,7 @@ class Screen:
         for renderable in renderables:
             self.out.print(renderable, markup=False)
 
-    def emit(self, document: Mapping[str, Any]) -> None:
+    def emit(self, document: Mapping[str, Any] | list[Any]) -> None:
         """Write the one JSON document. A second one would break the rule, so it is a bug and says so."""
         if self.emitted:
             raise RuntimeError("a command writes one JSON document, not two")

@@ -54,6 +54,8 @@ def outcome(job: Job, good: bool = True, **changes: Any) -> Outcome:
         "candidate": Judged(right, 0.5),
         "house": Judged(house, 0.5),
         "champion": Judged(house, 0.5) if job.champion else None,
+        "out_of_fold": Judged(tuple(0.9 if row.remove is good else 0.1 for row in job.train), 0.5),
+        "house_taught": Judged((0.5,) * len(job.train), 0.5),
         "params": {"epochs_kept": 2},
         "curve": ({"train_loss": 0.7, "validation_auc": 0.6}, {"train_loss": 0.5, "validation_auc": 0.8}),
         "metrics": {"seconds": 0.1},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,14 +25,36 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Models")(command)
 
 
-def train(ctx: typer.Context, brand: Brand, as_json: JsonFlag = False) -> None:
+def train(
+    ctx: typer.Context,
+    brand: Annotated[str | None, typer.Option("--brand", "-b", help="Whose adapter.")] = None,
+    corrections: Annotated[
+        Path | None, typer.Option(help='Without a mesh: JSON lines {"text", "remove", "labels"?} to learn from.')
+    ] = None,
+    holdout: Annotated[Path | None, typer.Option(help="Without a mesh: later ones, only to measure.")] = None,
+    many: Annotated[
+        Path | None, typer.Option(help="Without a mesh: a folder with BRAND/corrections.jsonl and BRAND/holdout.jsonl.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Fine-tune a brand's adapter on its resolved reviews, and show what the gate says. Exit code 1 unless promoted.
 
+    With files no mesh is needed and nothing is deployed: the gate decides on out-of-fold scores of the corrections,
+    the holdout is read afterwards, and the exit code is 0 whatever the gate says. `--many` goes on where it stopped.
+
     Example: `apaise train --brand demo-esport`
+
+    Example: `apaise train --brand news --corrections may.jsonl --holdout june.jsonl --json`
     """
     from apaise_cli import documents
+    from apaise_cli.offline import train_offline
 
     screen, home = here(ctx)
+    if many or corrections or holdout:
+        train_offline(screen, home, brand or "brand", corrections, holdout, many)
+        return
+    if not brand:
+        raise CliError("Which brand?", "Add --brand NAME.", code="BRAND_MISSING")
     run = asyncio.run(_train(home, brand, screen))
     document = {"training_run": documents.of(run)}
     screen.result(document, *_run_lines(run))

@@ -62,7 +62,8 @@ class Outcome:
     """A trained revision: its files, how it compares on rows it never saw, and what to tell MLflow.
 
     `curve` holds one mapping of metric to value per epoch. `champion` is None without a champion, and when the
-    champion was trained on another encoder: it cannot be compared on this one.
+    champion was trained on another encoder: it cannot be compared on this one. `out_of_fold` and `house_taught` are the
+    candidate and the house on the rows learnt from, each row judged by a candidate that had not seen it.
     """
 
     files: Mapping[str, bytes]
@@ -71,6 +72,8 @@ class Outcome:
     candidate: Judged
     house: Judged
     champion: Judged | None
+    out_of_fold: Judged
+    house_taught: Judged
     params: Mapping[str, str | int | float]
     curve: tuple[Mapping[str, float], ...]
     metrics: Mapping[str, float]

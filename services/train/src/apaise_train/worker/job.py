@@ -15,7 +15,7 @@ from torch import Tensor
 
 from apaise_kit.core.errors import ApaiseError, FailedPrecondition, Reason
 from apaise_train.domain.examples import fold
-from apaise_train.domain.jobs import Broken, Job, Judged, Outcome, Progress, Row, Update
+from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row, Update
 from apaise_train.worker import learning, plots
 from apaise_train.worker.learning import Fitted, Lesson, Recipe, Targets
 from apaise_train.worker.net import BrandNet, Cached
@@ -61,7 +61,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     started = time.perf_counter()
     torch.set_num_threads(job.threads)
     yield Progress(False, 0.0)
-    house = _house(job)
+    house = _house(job.house)
     encoder = load_encoder(house.path)
     remove = house.labels.index(REMOVE)
     net = BrandNet(encoder, *load_heads(house.heads))
@@ -89,10 +89,11 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     out_of_fold = _probabilities(fitted.out_of_fold * slope + offset)
     cut = round(learning.best_threshold(out_of_fold, classes), 3)
     candidate = Judged(tuple(_probabilities(after_held[:, remove])), cut)
+    unseen = Judged(tuple(out_of_fold), cut)
     judged_house = Judged(tuple(_probabilities(house_held[:, remove])), house.thresholds[REMOVE].decision)
     files, digest = _written(job, net, house, cut)
     yield Progress(True, 0.8)
-    truth = [row.remove for row in job.holdout]
+    judged, truth = (candidate, [row.remove for row in job.holdout]) if job.holdout else (unseen, classes)
     yield Outcome(
         files=files,
         digest=digest,
@@ -100,6 +101,8 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         candidate=candidate,
         house=judged_house,
         champion=champion,
+        out_of_fold=unseen,
+        house_taught=Judged(tuple(_probabilities(before[:, remove])), house.thresholds[REMOVE].decision),
         params={
             **{f"recipe_{key}": value for key, value in asdict(recipe).items()},
             "epochs_kept": fitted.epochs,
@@ -115,7 +118,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         plots={
             "learning_curve.png": plots.learning_curve(fitted.curve, fitted.epochs),
             "reliability.png": plots.reliability(out_of_fold, classes),
-            "confusion.png": plots.confusion(candidate, truth),
+            "confusion.png": plots.confusion(judged, truth),
         },
     )
 
@@ -146,8 +149,28 @@ def make_targets(rows: Sequence[Row], labels: Sequence[str], house: Tensor) -> T
     return Targets(wanted, stated, torch.tensor([row.weight for row in rows]))
 
 
-def _house(job: Job) -> House:
-    source = job.house
+def read_texts(source: HouseSource, adapter: Path | None, texts: Sequence[str]) -> tuple[Judged, Judged | None]:
+    """P(remove) of texts by the house and, when there is one, by a written adapter, each with its threshold.
+
+    Raises:
+        AdapterRefused: the adapter's folder is not one.
+    """
+    house = _house(source)
+    remove = house.labels.index(REMOVE)
+    net = BrandNet(load_encoder(house.path), *load_heads(house.heads))
+    cached = net.cache(texts)
+    files = read_adapter(adapter) if adapter else None
+    with net.shortened():
+        net.reset(torch.Generator(), cached)
+        by_house = Judged(tuple(_probabilities(net.scores(cached)[:, remove])), house.thresholds[REMOVE].decision)
+        if files is None:
+            return by_house, None
+        net.load(files, house.labels)
+        scores = tuple(_probabilities(net.scores(cached)[:, remove]))
+        return by_house, Judged(scores, files.manifest.thresholds[REMOVE].decision)
+
+
+def _house(source: HouseSource) -> House:
     cache, weights = (Path(path) if path else None for path in (source.cache, source.weights))
     house = build_house(cache, source.model, weights=weights)
     if REMOVE not in house.labels:
