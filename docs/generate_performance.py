@@ -9,7 +9,6 @@ apaise bench pipeline --json        > docs/performance/pipeline.json
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,9 @@ def main() -> None:
         "pipeline": pipeline(read["pipeline"]),
     }
     page = PAGE.read_text(encoding="utf-8")
-    for name, table in parts.items():
-        page = re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- / -->)", lambda m, t=table: m[1] + t + m[2], page, flags=re.S)
+    for name, lines in parts.items():
+        before, found, rest = page.partition(f"<!-- {name} -->\n")
+        page = before + found + lines + "\n" + rest[rest.index("<!-- / -->") :]
     PAGE.write_text(page, encoding="utf-8")
     plot(read["serving"], DATA / "serving.svg")
 

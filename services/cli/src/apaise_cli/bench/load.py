@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -102,11 +103,13 @@ async def closed(traffic: Traffic, rows: int, under_way: int, seconds: float) ->
 
 
 async def arriving(traffic: Traffic, rate: float, seconds: float) -> None:
-    """One message a call, at `rate` a second."""
+    """One message a call, at `rate` a second, for so long or until SIGTERM."""
     calls: set[asyncio.Task[None]] = set()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     due = time.perf_counter()
     until = due + seconds
-    while due < until:
+    while due < until and not stopped.is_set():
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         if len(calls) < _CALLS_UNDER_WAY:
             task = asyncio.create_task(traffic.call(1, due))

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,7 @@ _CALL = 64
 _UNDER_WAY = 3
 _LOADS = (0.25, 0.5, 0.75)
 _PROBES = 24
+_PACE = 0.5
 
 
 def register(app: typer.Typer) -> None:
@@ -154,9 +156,8 @@ def _swapped(
     given: Mapping[str, Any],
 ) -> tuple[list[float], dict[str, Any]]:
     """Swap each brand to and fro while messages arrive; seconds of each activation, and what the load saw."""
-    expected = 6.0 + 0.6 * swaps
-    arguments = ["open", "--rate", str(rate), "--seconds", str(expected), "--record"]
-    with _started(home, "apaise_cli.bench.load", arguments, given) as answer:
+    arguments = ["open", "--rate", str(rate), "--seconds", "86400", "--record"]
+    with _started(home, "apaise_cli.bench.load", arguments, given) as load:
         time.sleep(4.0)
         current = dict.fromkeys(names, "r1")
         taken = []
@@ -166,8 +167,9 @@ def _swapped(
             started = time.perf_counter()
             _activate(home, {(brand, current[brand]): written[brand, current[brand]]})
             taken.append(time.perf_counter() - started)
-            time.sleep(0.1)
-        return taken, answer()
+            time.sleep(max(0.1, _PACE - taken[-1]))
+        load.stop()
+        return taken, load.answer()
 
 
 @contextmanager
@@ -366,24 +368,43 @@ def _activate(home: Home, written: Mapping[tuple[str, str], tuple[Path, str]]) -
 
 
 def _load(home: Home, arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    with _started(home, "apaise_cli.bench.load", arguments, given) as answer:
-        return answer()
+    with _started(home, "apaise_cli.bench.load", arguments, given) as load:
+        return load.answer()
 
 
 def _module(name: str, arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    with _started(Home.from_environment(), name, arguments, given) as answer:
-        return answer()
+    with _started(Home.from_environment(), name, arguments, given) as module:
+        return module.answer()
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A module in a process of its own."""
+
+    module: str
+    process: subprocess.Popen[str]
+
+    def stop(self) -> None:
+        """Ask it to come to an end."""
+        self.process.terminate()
+
+    def answer(self) -> dict[str, Any]:
+        """Its JSON document, once it has ended.
+
+        Raises:
+            CliError: it failed.
+        """
+        assert self.process.stdout is not None
+        out = self.process.stdout.read()
+        if self.process.wait():
+            raise CliError(f"{self.module} failed.", "What it said stands above.", code="BENCH_FAILED")
+        document: dict[str, Any] = json.loads(out)
+        return document
 
 
 @contextmanager
-def _started(
-    home: Home, module: str, arguments: Sequence[str], given: Mapping[str, Any]
-) -> Iterator[Callable[[], dict[str, Any]]]:
-    """A module in a process of its own; call what is yielded for its JSON answer.
-
-    Raises:
-        CliError: it failed.
-    """
+def _started(home: Home, module: str, arguments: Sequence[str], given: Mapping[str, Any]) -> Iterator[_Running]:
+    """Start a module with JSON on its stdin; it ends with the block."""
     environment = {**os.environ, "APAISE_HOME": str(home.path)}
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -396,16 +417,8 @@ def _started(
     process.stdin.write(json.dumps(given))
     process.stdin.close()
 
-    def answer() -> dict[str, Any]:
-        assert process.stdout is not None
-        out = process.stdout.read()
-        if process.wait():
-            raise CliError(f"{module} failed.", "What it said stands above.", code="BENCH_FAILED")
-        document: dict[str, Any] = json.loads(out)
-        return document
-
     try:
-        yield answer
+        yield _Running(module, process)
     finally:
         process.kill()
         process.wait()
