@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +35,17 @@ class Baseline:
             TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=3, **plain),
         ]
         seen = _joined([view.fit_transform(stream.texts) for view in views])
-        models = []
-        for column in range(stream.targets.shape[1]):
+
+        def fitted(column: int) -> Any:
             known = np.flatnonzero(stream.weights[:, column] > 0)
             targets, weights = stream.targets[known, column], stream.weights[known, column]
+            if len(np.unique(targets)) < 2:
+                return None
             model = LogisticRegression(C=4.0, solver="liblinear", max_iter=200)
-            one_sided = len(np.unique(targets)) < 2
-            models.append(None if one_sided else model.fit(seen[known], targets, sample_weight=weights))
-        return cls(views, models)
+            return model.fit(seen[known], targets, sample_weight=weights)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return cls(views, list(pool.map(fitted, range(stream.targets.shape[1]))))
 
     def scores(self, texts: Sequence[str]) -> Floats:
         """Probabilities [texts, columns]; 0.5 where nothing could be fitted."""

@@ -232,3 +232,19 @@ async def test_a_charter_is_linted_without_a_mesh(tmp_path: Path, capfd: Capture
     document = json.loads(capfd.readouterr().out)
     assert document["ok"] is False
     assert any(problem["line"] == 5 and problem["severity"] == "ERROR" for problem in document["problems"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["train"], "BRAND_MISSING"),
+        (["train", "--corrections", "c.jsonl"], "FILES_MISSING"),
+        (["train", "--corrections", "none.jsonl", "--holdout", "none.jsonl"], "TRAINING_FAILED"),
+    ],
+)
+def test_training_from_files_says_what_is_missing(
+    arguments: list[str], code: str, capfd: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APAISE_HOME", str(tmp_path))
+    assert run([*arguments, "--json"]) != 0
+    assert json.loads(capfd.readouterr().out)["error"]["code"] == code
