@@ -17,7 +17,7 @@ class Product:
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         """Take over a weight [out, in] and a bias [out]."""
         self.bias = bias
-        self._packed = weight.device.type == "cpu" and weight.dtype is torch.bfloat16
+        self._packed = weight.device.type == "cpu" and weight.dtype is torch.bfloat16 and _packs_bfloat16()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -40,3 +40,8 @@ class Product:
             return functional.gelu(functional.linear(x, self._weight, self.bias))
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "gelu", [], "none")
         return y
+
+
+def _packs_bfloat16() -> bool:
+    """Whether oneDNN has bfloat16 on this CPU; elsewhere it is emulated, and only without its layouts."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
