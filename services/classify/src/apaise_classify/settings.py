@@ -20,7 +20,7 @@ class ClassifySettings(KitSettings):
     lanes: int = Field(
         0, ge=0, description="Batches a replica computes at once; 0 shares the cores among the replicas."
     )
-    torch_threads: int = Field(1, ge=1, description="Threads of one encoder pass; alone it takes all the lanes'.")
+    torch_threads: int = Field(1, ge=1, description="Threads of one encoder pass; lanes use cores better.")
     device: str = Field("cpu", description="Where the encoder runs: cpu, cuda, cuda:1…")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Numbers the encoder computes in; auto is bfloat16 where the hardware has it."

@@ -18,6 +18,9 @@ from torch.nn import functional
 
 # Every shape of a product is compiled once by oneDNN and kept: sizes come in steps, so that few shapes ever occur.
 TOKEN_STEP: Final = 32
+# A lone message must not pay for 32 tokens when it has 17: short passes have a finer step.
+SHORT_STEP: Final = 8
+SHORT: Final = 128
 LENGTH_STEP: Final = 8
 ROW_STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 # What one more block costs, in places of a rectangle: a dozen small products in each layer, whatever their size.
@@ -86,7 +89,7 @@ def pack(ids: Sequence[Sequence[int]], device: torch.device) -> Pack:
     """Lay token lists end to end; each has at least one token."""
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     lengths = [len(ids[row]) for row in order]
-    rest = -sum(lengths) % TOKEN_STEP
+    rest = -sum(lengths) % (SHORT_STEP if sum(lengths) <= SHORT else TOKEN_STEP)
     tokens = [token for row in order for token in ids[row]]
     sizes = torch.tensor(lengths, dtype=torch.long)
     starts = sizes.cumsum(0) - sizes
