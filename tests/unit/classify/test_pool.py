@@ -313,3 +313,27 @@ async def test_an_expected_brand_is_loaded_by_its_first_row() -> None:
     assert pool.phase("b", "r1") is Phase.REGISTERED
     await pool.converge(wishes)
     assert pool.phase("b", "r1") is Phase.ACTIVE
+
+
+async def test_a_parked_brand_keeps_what_it_had_when_its_successor_is_refused() -> None:
+    engine = BrandedEngine()
+
+    async def on_engine(function: Callable[[], Any]) -> Any:
+        return function()
+
+    async def load(wanted: Revision) -> AdapterFiles:
+        if wanted.id == "r2":
+            raise AdapterRefused("broken")
+        return files(wanted.brand, wanted.id)
+
+    pool = Pool(engine, on_engine, load, keep=0, room=1)
+    globex = Wish("globex", revision("globex", "r1"), 1)
+    await pool.converge([Wish("acme", revision("acme", "r1"), 1), globex])
+    wishes = [Wish("acme", revision("acme", "r2"), 2), globex]
+    await pool.converge(wishes)
+    report = pool.reports(wishes)[0]
+    assert (report.progress, report.serving) == (Progress.FAILED, "r1")
+    async with pool.hold({"acme"}):
+        with pool.lease() as snapshot:
+            seat, fallback = snapshot.seat("acme")
+            assert (seat.edition.revision, fallback) == ("r1", Fallback.NONE)

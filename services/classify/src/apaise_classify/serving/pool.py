@@ -262,7 +262,8 @@ class Pool:
             if slot is not None:
                 self._free.append(slot)
             resident.fail(_reason(error), self._now())
-            if name in self._current.parked:
+            # A successor that fails takes nothing from the parked one it was to follow.
+            if name in self._current.parked and brand.active in (None, resident.revision.id):
                 self._lost(brand, name)
             _log.warning(
                 "adapter_failed",
