@@ -26,6 +26,7 @@ from mlops.house.quality import (
     by_model,
     interval,
     label_figure,
+    label_value,
     macro_f1,
     measured_labels,
     pairs_right,
@@ -65,13 +66,14 @@ def write_quality(data: Path, corpus: Path, held_out: Sequence[Path], docs: Path
     suites = {"test": read_suite(test, reader.labels), "safety": read_suite(safety, reader.labels)}
     say("reading the frozen tests")
     answers = {name: rivals.all(reader, suite) for name, suite in suites.items()}
-    targets = _targets(reader, suites["test"], answers["test"])
+    kept = _tricks(reader, suites["test"], answers["test"][0])
+    targets = _targets(suites["test"], answers["test"][0], kept)
     docs.mkdir(exist_ok=True)
     plots = docs / "quality"
     plots.mkdir(exist_ok=True)
     _reliability(suites["test"], answers["test"][0], plots / "reliability.svg")
     page = docs / "quality.md"
-    page.write_text(_page(reader, suites, answers, targets, rivals, prepared), encoding="utf-8")
+    page.write_text(_page(reader, suites, answers, targets, kept, rivals, prepared), encoding="utf-8")
     (weights_dir() / FIGURES).write_text(json.dumps(_kept(suites["test"], answers["test"], targets), indent=1) + "\n")
     return page
 
@@ -110,10 +112,9 @@ def _cut(scores: Floats, prepared: Prepared, at: int) -> float:
 # ---- targets
 
 
-def _targets(reader: Reader, suite: Suite, answers: Sequence[Answers]) -> list[Target]:
-    house = answers[0]
+def _targets(suite: Suite, house: Answers, kept: Sequence[tuple[str, float]]) -> list[Target]:
     labels = measured_labels(suite)
-    mean = float(np.mean([label_figure(suite, house, label, "macro_f1").value for label in labels]))
+    mean = float(np.mean([label_value(suite, house, label, "macro_f1") for label in labels]))
     crude = _crude(suite)
     removed = float(house.said[crude, suite.labels.index("remove")].mean())
     right, whole = pairs_right(suite, house, main=True)
@@ -127,7 +128,7 @@ def _targets(reader: Reader, suite: Suite, answers: Sequence[Answers]) -> list[T
         _target(
             f"contrast pairs, both members right on what they are about (of {whole})", right / whole, 0.70, at_least
         ),
-        _target("recall kept under tricks training never used", _kept_recall(reader, suite, house), 0.90, at_least),
+        _target("recall kept under tricks training never used", float(np.mean([v for _, v in kept])), 0.90, at_least),
         _target("macro-F1 on the bilingual messages, French less English", gap, -0.05, at_least),
         _target(
             f"worst calibration error of {len(errors)} labels with 200",
@@ -152,10 +153,6 @@ def _crude(suite: Suite) -> Any:
     """Complaints with crude words that no moderator would remove."""
     known = {label: suite.truth[:, suite.labels.index(label)] for label in ("complaint", "profanity", "remove")}
     return np.flatnonzero((known["complaint"] > 0.5) & (known["profanity"] > 0.5) & (known["remove"] < 0.5))
-
-
-def _kept_recall(reader: Reader, suite: Suite, house: Answers) -> float:
-    return float(np.mean([value for _, value in _tricks(reader, suite, house)]))
 
 
 def _tricks(reader: Reader, suite: Suite, house: Answers) -> list[tuple[str, float]]:
@@ -201,6 +198,7 @@ def _page(
     suites: Mapping[str, Suite],
     answers: Mapping[str, Sequence[Answers]],
     targets: Sequence[Target],
+    kept: Sequence[tuple[str, float]],
     rivals: Rivals,
     prepared: Prepared,
 ) -> str:
@@ -222,7 +220,7 @@ def _page(
         "## Tricks\n\nShare of the clean recall of "
         + ", ".join(f"`{label}`" for label in _HIDDEN)
         + " that is left.\n\n"
-        + _table(["trick", "kept"], [[name, f"{kept:.0%}"] for name, kept in _tricks(reader, test, house)]),
+        + _table(["trick", "kept"], [[name, f"{share:.0%}"] for name, share in kept]),
         "## How far to trust a probability\n\n![Reliability](quality/reliability.svg)\n\n"
         + _table(["label", "calibration error"], [[k, f"{v:.3f}"] for k, v in _calibration(test, house).items()]),
         _BAND.format(missed=MISSED) + _bands(reader, test, house, record),
@@ -261,7 +259,7 @@ def _labels_table(suite: Suite, answers: Sequence[Answers], kind: str) -> str:
     for label in measured_labels(suite):
         positives = int(np.nansum(suite.truth[:, suite.labels.index(label)]))
         rows.append([label, str(positives), *(str(label_figure(suite, one, label, kind)) for one in answers)])
-    means = [_mean([label_figure(suite, one, row[0], kind).value for row in rows]) for one in answers]
+    means = [_mean([label_value(suite, one, row[0], kind) for row in rows]) for one in answers]
     return _table(["label", "positives", *(one.name for one in answers)], [*rows, ["**mean**", "", *means]])
 
 
@@ -388,7 +386,7 @@ def _kept(test: Suite, answers: Sequence[Answers], targets: Sequence[Target]) ->
         "targets": [vars(target) for target in targets],
         "means": {
             one.name: {
-                kind: round(float(np.nanmean([label_figure(test, one, label, kind).value for label in labels])), 3)
+                kind: round(float(np.nanmean([label_value(test, one, label, kind) for label in labels])), 3)
                 for kind in ("macro_f1", "auc")
             }
             for one in answers
@@ -399,7 +397,7 @@ def _kept(test: Suite, answers: Sequence[Answers], targets: Sequence[Target]) ->
             if (here := test.of(lang)).any() and (measured := _measured_in(test, here))
         },
         "labels": {
-            label: {kind: round(label_figure(test, house, label, kind).value, 3) for kind in ("macro_f1", "auc")}
+            label: {kind: round(label_value(test, house, label, kind), 3) for kind in ("macro_f1", "auc")}
             for label in measured_labels(test)
         },
     }
