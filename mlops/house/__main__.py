@@ -71,7 +71,7 @@ def _train(options: argparse.Namespace) -> int:
     return _answer({"revision": report["revision"], "labels": len(report["labels"]), "out": str(job.out)})
 
 
-QUICK_ROWS = 6_000
+QUICK_ROWS = 5_000
 
 
 def _quality(options: argparse.Namespace) -> int:
