@@ -15,7 +15,14 @@ from apaise_train import offline
 from apaise_train.domain.jobs import HouseSource
 from apaise_train.offline import Task, read_rows, rival_scores, trained
 from apaise_train.testing import examples
+from apaise_train.worker.learning import Recipe
 from mlops.base.adapter import read_adapter
+
+
+@pytest.fixture(autouse=True)
+def short_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two epochs on two folds: what is learnt is not the point here."""
+    monkeypatch.setattr("apaise_train.worker.job.Recipe", lambda: Recipe(epochs=2, folds=2))
 
 
 def lines(count: int, first: int = 0) -> list[dict[str, Any]]:
