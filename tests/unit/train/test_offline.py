@@ -37,7 +37,7 @@ def written(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 def task_of(folder: Path, source: HouseSource, holdout: Sequence[dict[str, Any]], count: int = 60) -> Task:
     corrections = written(folder / "corrections.jsonl", lines(count))
-    return Task("acme", corrections, written(folder / "holdout.jsonl", holdout), folder / "out", source)
+    return Task("acme", corrections, written(folder / "holdout.jsonl", holdout), folder / "out", source, threads=1)
 
 
 def quiet(brand: str, fraction: float) -> None:
@@ -143,7 +143,7 @@ def test_many_brands_come_as_one_array(
     monkeypatch.setattr(
         offline,
         "_tasks",
-        lambda options: [Task(t.brand, t.corrections, t.holdout, t.out, source) for t in tasks(options)],
+        lambda options: [Task(t.brand, t.corrections, t.holdout, t.out, source, threads=1) for t in tasks(options)],
     )
     assert offline.main(["--many", str(tmp_path / "many"), "--out", str(tmp_path / "out")]) == 0
     assert [one["brand"] for one in json.loads(capsys.readouterr().out)] == ["a", "b"]

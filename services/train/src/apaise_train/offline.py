@@ -29,6 +29,9 @@ from apaise_train.domain.gate import HOUSE, GateReport, Rival, auc, judge, macro
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row
 
 RESULT: Final = "result.json"
+# Read when torch loads its OpenMP: waiting threads that spin make a shared machine several times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 Say = Callable[[str, float], None]
 """Told a brand and how far it is, 0 to 1."""
 
@@ -52,6 +55,7 @@ class Task:
     holdout: Path
     out: Path
     house: HouseSource = field(default_factory=HouseSource)
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def learn(task: Task, say: Say) -> Learnt:
     seed = int(_of_rows(rows)[:8], 16)
     revision = f"r1-{_of_rows(rows)[:8]}"
     created = datetime.now(UTC)
-    job = Job(task.brand, revision, seed, created, rows, (), house=task.house, threads=os.cpu_count() or 1)
+    job = Job(task.brand, revision, seed, created, rows, (), house=task.house, threads=task.threads)
     outcome = _outcome(job, lambda fraction: say(task.brand, fraction))
     rival = Rival(HOUSE, HOUSE, outcome.house_taught, tuple(range(len(rows))))
     gate = judge(truth, revision, outcome.out_of_fold, [rival])
