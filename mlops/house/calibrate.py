@@ -129,7 +129,7 @@ def abstention(probabilities: Floats, targets: Floats, weights: Floats, decision
         no = yes = float(np.clip(decision, yes, no))
     inside = (probabilities > no) & (probabilities < yes)
     share = float(weights[inside].sum() / max(float(weights[known].sum()), 1e-12))
-    return Band(no=max(0.0, no), yes=min(1.0, yes), load=round(share, 4))
+    return Band(no=max(0.0, round(no, 3)), yes=min(1.0, round(yes, 3)), load=round(share, 4))
 
 
 def _quantile(scores: Floats, level: float) -> float:

@@ -35,6 +35,13 @@ def test_without_a_band_yes_wins() -> None:
     assert score(0.5, Threshold(decision=0.5, yes=0.5, no=0.5)).verdict is Verdict.YES
 
 
+@pytest.mark.parametrize("threshold", [Threshold(0.6, 0.3, 0.2), Threshold(0.1, 0.5, 0.4)])
+@pytest.mark.parametrize("probability", [0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 1.0])
+def test_a_band_beside_the_decision_makes_nobody_sure_of_the_contrary(threshold: Threshold, probability: float) -> None:
+    read = score(probability, threshold)
+    assert read.verdict is not (Verdict.NO if read.holds else Verdict.YES)
+
+
 @pytest.mark.parametrize(("probability", "holds"), [(0.59, False), (0.6, True), (0.65, True)])
 def test_whether_a_label_holds_does_not_depend_on_the_band(probability: float, holds: bool) -> None:
     read = score(probability, Threshold(decision=0.6, yes=0.7, no=0.5))

@@ -210,11 +210,12 @@ def holding(edition: Edition, scores: Sequence[float]) -> list[str]:
 
 
 def score(probability: float, threshold: Threshold) -> Score:
-    """Read one probability at its thresholds."""
+    """Read one probability at its thresholds: sure only where band and decision agree."""
     holds = probability >= threshold.decision
-    if probability >= threshold.yes:
+    if probability >= threshold.yes and holds:
         return Score(probability, Verdict.YES, holds)
-    return Score(probability, Verdict.NO if probability <= threshold.no else Verdict.UNSURE, holds)
+    sure = probability <= threshold.no and not holds
+    return Score(probability, Verdict.NO if sure else Verdict.UNSURE, holds)
 
 
 def assess(reading: Reading, language: str) -> Assessment:
