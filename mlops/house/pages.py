@@ -15,6 +15,7 @@ from mlops.eval.figures import expected_calibration_error
 from mlops.house.baseline import Baseline
 from mlops.house.build import build_house, read_record, weights_dir
 from mlops.house.calibrate import MISSED, Floats, best_threshold
+from mlops.house.card import write_card
 from mlops.house.lexicon import load_lexicon
 from mlops.house.pipeline import Prepared, prepare
 from mlops.house.quality import (
@@ -75,6 +76,7 @@ def write_quality(data: Path, corpus: Path, held_out: Sequence[Path], docs: Path
     page = docs / "quality.md"
     page.write_text(_page(reader, suites, answers, targets, kept, rivals, prepared), encoding="utf-8")
     (weights_dir() / FIGURES).write_text(json.dumps(_kept(suites["test"], answers["test"], targets), indent=1) + "\n")
+    (weights_dir() / "CARD.md").write_text(write_card(weights_dir()), encoding="utf-8")
     return page
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from apaise_kit.core.errors import InvalidArgument
 from apaise_train import offline
-from apaise_train.domain.jobs import HouseSource
-from apaise_train.offline import Task, read_rows, rival_scores, trained
+from apaise_train.domain import gate
+from apaise_train.domain.gate import GateReport
+from apaise_train.domain.jobs import HouseSource, Row
+from apaise_train.offline import Task, rival_scores, trained
 from apaise_train.testing import examples
 from apaise_train.worker.learning import Recipe
 from mlops.base.adapter import read_adapter
@@ -72,9 +74,18 @@ def test_the_holdout_is_opened_after_the_gate_has_decided(
     tmp_path: Path, source: HouseSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    judge, read = offline.judge, offline.read_rows
-    monkeypatch.setattr(offline, "judge", lambda *given: (seen.append("gate"), judge(*given))[1])
-    monkeypatch.setattr(offline, "read_rows", lambda path: (seen.append(path.stem), read(path))[1])
+    decide, read = gate.judge, offline.read_rows
+
+    def judge(*given: Any) -> GateReport:
+        seen.append("gate")
+        return decide(*given)
+
+    def read_rows(path: Path) -> tuple[Row, ...]:
+        seen.append(path.stem)
+        return read(path)
+
+    monkeypatch.setattr(offline, "judge", judge)
+    monkeypatch.setattr(offline, "read_rows", read_rows)
     trained(task_of(tmp_path, source, lines(30, first=60)), quiet)
     assert seen == ["corrections", "gate", "holdout"]
 
@@ -111,7 +122,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "ok", "remove": false}\n\n' + line + "\n")
     with pytest.raises(InvalidArgument, match=f"rows.jsonl:3: .*{said}"):
-        read_rows(path)
+        offline.read_rows(path)
 
 
 def test_an_empty_or_binary_file_is_refused_and_gz_is_read(tmp_path: Path) -> None:
@@ -119,18 +130,18 @@ def test_an_empty_or_binary_file_is_refused_and_gz_is_read(tmp_path: Path) -> No
     for content, said in ((b"", "no row"), (b"\xff\xfe\x00", "not UTF-8")):
         path.write_bytes(content)
         with pytest.raises(InvalidArgument, match=said):
-            read_rows(path)
+            offline.read_rows(path)
     packed = tmp_path / "rows.jsonl.gz"
     packed.write_bytes(gzip.compress('{"text": "é", "remove": true}\n'.encode()))
-    assert read_rows(packed)[0].text == "é"
+    assert offline.read_rows(packed)[0].text == "é"
     packed.write_bytes(b"plain")
     with pytest.raises(InvalidArgument):
-        read_rows(packed)
+        offline.read_rows(packed)
 
 
 def test_one_decision_only_gives_the_rival_nothing_to_learn(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", [{"text": "a", "remove": True}])
-    assert rival_scores(read_rows(path), read_rows(path), [0.5], [0.5])["alone_auc"] == []
+    assert rival_scores(offline.read_rows(path), offline.read_rows(path), [0.5], [0.5])["alone_auc"] == []
 
 
 def test_many_brands_come_as_one_array(

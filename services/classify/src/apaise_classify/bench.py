@@ -183,7 +183,7 @@ def _engine(house: House, folders: Sequence[Path]) -> Engine:
     """An engine with every adapter in a slot of its own."""
     torch.set_num_threads(1)
     engine = Engine(load_encoder(house.path), house)
-    engine.grow(len(folders) + 1)
+    engine.grow(max(engine.capacity, len(folders) + 1))
     for slot, folder in enumerate(folders, start=1):
         engine.install(slot, engine.load(folder))
     return engine
