@@ -123,7 +123,9 @@ def _written(found: Match) -> str:
 
 # Marks that found no letter to compose with: accents piled on for the effect.
 _PILED: Final = re.compile(f"(?<=[{_LATIN}])[\u0300-\u036f\u0483-\u0489]+")
-_MIXED: Final = re.compile(f"[{_LATIN}{_STRANGE}]*[{_STRANGE}][{_LATIN}{_STRANGE}]*")
+# Here and below, a pattern that begins with a repetition begins where its word does: a word of 30 000 letters would be
+# searched again from each of them.
+_MIXED: Final = re.compile(f"(?<![{_LATIN}{_STRANGE}])[{_LATIN}{_STRANGE}]*[{_STRANGE}][{_LATIN}{_STRANGE}]*")
 _SEEN_AS_LATIN: Final = re.compile(f"[^{_STRANGE}]*")
 
 
@@ -139,8 +141,8 @@ def _unmasked(found: Match) -> str:
 
 _STAND_INS: Final = str.maketrans("0134@€5$", "oieaaess")
 _CONSONANT: Final = "b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZçÇñÑ"
-_TOKEN: Final = re.compile(r"\S*[0-9@€$]\S*")
-_ADDRESS: Final = re.compile(r"^@|@.*\.|://|^www\.")
+_TOKEN: Final = re.compile(r"(?<!\S)\S*[0-9@€$]\S*")
+_ADDRESS: Final = re.compile(r"^@|^[^@]*@.*\.|://|^www\.")
 _FOR_VOWEL: Final = re.compile(f"(?<=[{_CONSONANT}])[0134@€]{{1,2}}(?=[{_CONSONANT}$])")
 _THE_REST: Final = re.compile(f"(?<=[{_LATIN}])[0134@€5$](?![0-9])")
 _FOR_S: Final = re.compile(f"(?<=[{_LATIN}])[5$]{{1,2}}(?=[{_LATIN}])|(?<![\\w.,])\\$(?=[{_LATIN}]{{2}})")
@@ -166,7 +168,7 @@ def _joined(found: Match) -> str:
 _SPACED: Final = re.compile(
     rf"(?<![\w'’])(?:(?:[{_LATIN}] ){{3,}}|(?:[{_LATIN}]\. ?){{3,}}|(?:[{_LATIN}][-_*·/]){{3,}})[{_LATIN}](?![\w'’])"
 )
-_ALTERNATING: Final = re.compile(r"\w*[a-zà-ÿ][A-ZÀ-Þ][a-zà-ÿ][A-ZÀ-Þ]\w*")
+_ALTERNATING: Final = re.compile(r"(?<!\w)\w*[a-zà-ÿ][A-ZÀ-Þ][a-zà-ÿ][A-ZÀ-Þ]\w*")
 _STRETCHED: Final = re.compile(rf"(?!www\b)([{_LATIN}{_STRANGE}\u0590-\u06ff])\1{{2,}}", re.IGNORECASE)
 _SHOUTED: Final = re.compile("([!?.…\u2600-\u27bf\U0001f300-\U0001faff])\\1{3,}")
 

@@ -95,3 +95,13 @@ def test_nothing_invisible_is_left(text: str) -> None:
     assert read == read.strip(" ")
     assert "  " not in read
     assert "\u200b" not in read
+
+
+HOSTILE = ["é", "a", "aB", "а", "@", "1a", "a.", "a ", "$A", "@a", "a@", "0", "a-", "!", "\u0300", "ab1-"]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_the_longest_text_accepted_takes_one_look(unit: str) -> None:
+    """A pattern that starts over at each letter of such a word takes minutes, and the test's patience is three."""
+    text = (unit * 32_768)[:32_768]
+    assert normalize(text) == normalize_with_offsets(text).text
