@@ -68,6 +68,7 @@ def test_errors_are_one_line_with_a_way_out(mesh: Mesh, tmp_path: Path) -> None:
     assert mesh.run("classify").returncode == 2
 
 
+@pytest.mark.timeout(900)  # a fine-tune on one thread, beside a mesh on an old CPU
 def test_a_brand_learns_and_another_does_not(mesh: Mesh) -> None:
     """The whole loop through RPCs: corrections, a LoRA run in Ray, MLflow, the gate, the swap, changed decisions."""
     before = _removed(mesh, "demo-esport"), _removed(mesh, "demo-kids")
