@@ -60,7 +60,7 @@ check: $(READY) ## Style, types, layers, contracts, containers
 chaos: $(READY) ## Kill every part of the mesh during a replay and count what is lost (about 10 minutes)
 	$(BIN)/pytest tests/chaos
 
-bench: $(READY) ## Figures of this machine, side by side (about 20 minutes)
+bench: $(READY) ## Figures of this machine, side by side
 	@$(BIN)/apaise bench pipeline
 	@$(BIN)/apaise bench serving
 	@$(BIN)/apaise bench swap

@@ -12,7 +12,7 @@ from apaise_classify.serving.lanes import Lanes
 
 async def test_as_many_passes_as_lanes_are_under_way_at_once() -> None:
     lanes, meeting = Lanes(count=2), Barrier(2, timeout=10)
-    await asyncio.gather(*(lanes.run(meeting.wait) for _ in range(2)))
+    assert sorted(await asyncio.gather(*(lanes.run(meeting.wait) for _ in range(2)))) == [0, 1]
     await lanes.close()
 
 

@@ -1,8 +1,7 @@
 """The threads a replica computes on.
 
 Two lanes of one thread each keep two cores busier than one lane of two: nobody waits for the other at the end of every
-small product. Even a lone message gains little from a second core (14 % where it was measured), which the services
-around it need.
+small product. Even a lone message gains little from a second core, which the services around it need.
 """
 
 from __future__ import annotations

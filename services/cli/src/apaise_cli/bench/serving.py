@@ -39,13 +39,11 @@ def _under_load(home: Home, given_texts: Sequence[str], names: Sequence[str], se
 def tables(document: Mapping[str, Any]) -> list[Any]:
     bare = document["bare_msgs_per_s"]
     rates = table("", "messages/s", "of bare")
-    multiplexed = "Ray Serve's multiplexing, one message a request", "multiplexed_msgs_per_s"
     for name, key in (
         (f"bare encoder ({document['dtype']}, batches of {document['bare_batch']})", "bare_msgs_per_s"),
         (f"engine, {document['brands']} brands mixed, calls of {CALL}", "kernel_msgs_per_s"),
         (f"ClassifyService, {document['brands']} brands mixed, calls of {CALL}", "rpc_msgs_per_s"),
         (f"PEFT, {document['brands']} brands mixed", "peft_mixed_msgs_per_s"),
-        *([multiplexed] if "multiplexed_msgs_per_s" in document else []),
     ):
         rates.add_row(name, f"{document[key]:.0f}", f"{document[key] / bare:.2f}")
     latency = table("load (one message a call)", "messages/s", "p50 ms", "p99 ms", "p50 of bare", "p99 of bare")
@@ -67,7 +65,7 @@ def tables(document: Mapping[str, Any]) -> list[Any]:
     return [*parts, f"{document['mb_per_adapter']} MB a resident adapter. {share}"]
 
 
-def measure(screen: Screen, brands: int, seconds: float, *, scale: bool, peers: bool) -> dict[str, Any]:
+def measure(screen: Screen, brands: int, seconds: float, *, scale: bool) -> dict[str, Any]:
     """The keys of `apaise bench serving --json`."""
     given = texts()
     screen.note("1/3  in this machine's processes: the bare encoder, the engine, PEFT")
@@ -79,10 +77,6 @@ def measure(screen: Screen, brands: int, seconds: float, *, scale: bool, peers: 
         activate(home, written(home, [(name, "r1") for name in names]))
         screen.note("3/3  ClassifyService under load")
         document |= _under_load(home, given, names, seconds)
-    if peers:
-        screen.note("and Ray Serve's own multiplexing")
-        asked = ["--brands", str(brands), "--seconds", str(seconds / 3)]
-        document |= module("apaise_classify.peers", asked, {"texts": given})
     bare, peft = document["bare_msgs_per_s"], document["peft_mixed_msgs_per_s"]
     document["ratio_to_bare"] = round(document["rpc_msgs_per_s"] / bare, 3)
     document["vs_peft"] = round(document["rpc_msgs_per_s"] / peft, 2)
