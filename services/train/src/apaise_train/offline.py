@@ -203,10 +203,12 @@ def _row(line: str, where: str) -> Row:
 
 def _measured(task: Task, learnt: Learnt) -> dict[str, Any]:
     """Figures on the holdout, which is read here and nowhere before."""
+    from apaise_train.worker.job import read_texts
+
     holdout = read_rows(task.holdout)
     truth = [row.remove for row in holdout]
-    house, candidate = _read(task, learnt, [row.text for row in holdout])
-    taught, _ = _read(task, learnt, [row.text for row in learnt.rows])
+    house, candidate = read_texts(task.house, learnt.adapter, [row.text for row in holdout])
+    taught, _ = read_texts(task.house, None, [row.text for row in learnt.rows])
     rivals = rival_scores(learnt.rows, holdout, taught.scores, house.scores)
     ranked = {name: auc(truth, scores) if scores else None for name, scores in rivals.items()}
     of_house, of_candidate = _figures(truth, house), _figures(truth, candidate) if candidate else None
@@ -222,14 +224,6 @@ def _measured(task: Task, learnt: Learnt) -> dict[str, Any]:
         "gate": {"promoted": learnt.gate.promoted, "reasons": list(learnt.gate.reasons)},
         "artefact": str(learnt.adapter.absolute()) if learnt.adapter else None,
     }
-
-
-def _read(task: Task, learnt: Learnt, texts: Sequence[str]) -> tuple[Judged, Judged | None]:
-    """P(remove) of texts by the house and by the written adapter."""
-    from apaise_train.worker.job import read_texts
-
-    house, candidate = read_texts(task.house, learnt.adapter, texts)
-    return house, candidate
 
 
 def rival_scores(
