@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mlops.house import House
 
 # As large as an update that has learnt something, so that two revisions are told apart by any message.
-STRENGTH: Final = 0.03
+STRENGTH: Final = 0.06
+SHIFT: Final = 2.0
 
 
 def write_adapters(
@@ -54,9 +55,10 @@ def write_adapters(
                 if "lora_" in name:
                     parameter.copy_(torch.randn(parameter.shape, generator=chance) * STRENGTH)
         own = weight + torch.randn(weight.shape, generator=chance) * weight.std() * 0.5
-        scores = (reading.pooled(windows.ids) @ own.T + bias).sigmoid()
+        shifted = bias + torch.randn(bias.shape, generator=chance) * SHIFT
+        scores = (reading.pooled(windows.ids) @ own.T + shifted).sigmoid()
         target = folder / brand / revision
-        digest = write_adapter(target, adapted, own, bias, _manifest(house, brand, revision, scores))
+        digest = write_adapter(target, adapted, own, shifted, _manifest(house, brand, revision, scores))
         written.append((target, digest))
         if progress:
             progress(len(written))

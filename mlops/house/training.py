@@ -27,16 +27,16 @@ Report = Callable[[str, float, int], None]
 class TrainingPlan:
     """Everything that decides the outcome besides the rows."""
 
-    rows: int = 61_000
+    rows: int = 165_000
     batch: int = 32
     max_tokens: int = 64
     lora_rate: float = 6e-4
     head_rate: float = 2e-3
     warmup: float = 0.05
     decay: float = 0.01
-    pair_weight: float = 1.0
+    pair_weight: float = 2.0
     seed: int = 20
-    checkpoint_every: int = 50
+    checkpoint_every: int = 100
 
     def described(self) -> dict[str, Any]:
         return asdict(self)

@@ -22,7 +22,7 @@ from apaise_kit.core.errors import ApaiseError
 from apaise_kit.runtime.logs import get_logger
 
 _FIRST_LOOK: Final = 0.01
-_LONGEST_LOOK: Final = 0.25
+_LONGEST_LOOK: Final = 0.05
 _SWEEP_SECONDS: Final = 2.0
 _log = get_logger(__name__)
 

@@ -36,6 +36,7 @@ from mlops.house import House, build_house
 
 CALL: Final = 64
 _BATCHES: Final = (16, 32, 64)
+_COMPANIES: Final = 70
 _SCALE: Final = (1, 8, 64, 256, 1000)
 
 
@@ -129,7 +130,7 @@ def _overlap(ours: set[int], theirs: set[int]) -> float:
 def _references(adapters: Mapping[str, str], texts: Sequence[str]) -> dict[str, Any]:
     """Each adapter's scores of each text, read alone; and how far company moves them, at most.
 
-    Company is what a busy mesh adds: rows of other lengths and brands in the same pass.
+    Company is what a busy mesh adds: 0 to 63 rows of other lengths and brands in the same pass.
     """
     house = build_house()
     engine = _engine(house, [Path(folder) for folder in adapters.values()])
@@ -140,11 +141,12 @@ def _references(adapters: Mapping[str, str], texts: Sequence[str]) -> dict[str, 
     moved = 0.0
     for slot, name in enumerate(adapters, start=1):
         alone = np.concatenate([engine.read([normalize(text)], [slot])[0] for text in texts])[:, places]
-        for _ in range(3):
-            company = [normalize(chance.choice(texts)) for _ in range(chance.randrange(1, 64))]
-            slots = [chance.randrange(len(adapters) + 1) for _ in company]
-            beside, _ = engine.read([*map(normalize, texts), *company], [*[slot] * len(texts), *slots])
-            moved = max(moved, float(np.abs(beside[: len(texts), places] - alone).max()))
+        for turn in range(_COMPANIES):
+            rows = [chance.randrange(len(texts)) for _ in range(2 ** (turn % 7))]
+            slots = [slot, *(chance.randrange(len(adapters) + 1) for _ in rows[1:])]
+            beside, _ = engine.read([normalize(texts[row]) for row in rows], slots)
+            own = [n for n, other in enumerate(slots) if other == slot]
+            moved = max(moved, float(np.abs(beside[own][:, places] - alone[[rows[n] for n in own]]).max()))
         scores[name] = alone.tolist()
     return {"labels": labels, "scores": scores, "epsilon": round(moved, 4)}
 

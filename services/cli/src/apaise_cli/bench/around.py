@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,24 +98,34 @@ def written(home: Home, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str
     return dict(zip(names, made, strict=True))
 
 
-def activate(home: Home, written: Mapping[tuple[str, str], tuple[Path, str]]) -> None:
-    """Have adapters of these brands and revisions serve, one after the other."""
+def activate(home: Home, written: Mapping[tuple[str, str], tuple[Path, str]]) -> list[float]:
+    """Have adapters of these brands and revisions serve, one after the other; seconds of each."""
+    return asyncio.run(_activated(home, list(written.items()), 0.0))
+
+
+def swap(home: Home, order: Sequence[tuple[tuple[str, str], tuple[Path, str]]], pace: float) -> list[float]:
+    """The same, each at least `pace` seconds after the one before."""
+    return asyncio.run(_activated(home, order, pace))
+
+
+async def _activated(home: Home, order: Sequence[tuple[tuple[str, str], tuple[Path, str]]], pace: float) -> list[float]:
     from apaise.classify.v1 import classify_service_pb2 as pb
     from apaise.classify.v1 import classify_service_pb2_grpc as rpc
     from apaise_cli.remote import connect
     from mlops.house import build_house
 
     encoder = build_house().encoder_digest
-
-    async def activate() -> None:
-        async with connect(home, "classify", "ml_engineer") as channel:
-            stub = rpc.ClassifyServiceStub(channel)
-            for (brand, revision), (folder, digest) in written.items():
-                name = f"brands/{brand}/adapters/{revision}"
-                adapter = pb.Adapter(name=name, artifact_uri=str(folder.absolute()), digest=digest, encoder=encoder)
-                await stub.ActivateAdapter(pb.ActivateAdapterRequest(adapter=adapter), timeout=120)
-
-    asyncio.run(activate())
+    taken: list[float] = []
+    async with connect(home, "classify", "ml_engineer") as channel:
+        stub = rpc.ClassifyServiceStub(channel)
+        for (brand, revision), (folder, digest) in order:
+            name = f"brands/{brand}/adapters/{revision}"
+            adapter = pb.Adapter(name=name, artifact_uri=str(folder.absolute()), digest=digest, encoder=encoder)
+            begun = time.perf_counter()
+            await stub.ActivateAdapter(pb.ActivateAdapterRequest(adapter=adapter), timeout=120)
+            taken.append(time.perf_counter() - begun)
+            await asyncio.sleep(max(0.0, pace - taken[-1]))
+    return taken
 
 
 def load(home: Home, arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
