@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from apaise_cli.bench.around import CALL, UNDER_WAY, activate, classify_alone, load, module, table, texts, written
@@ -36,6 +37,12 @@ def _under_load(home: Home, given_texts: Sequence[str], names: Sequence[str], se
     }
 
 
+def _peers(home: Home, given: Sequence[str], folders: Mapping[str, Path], seconds: float) -> dict[str, Any]:
+    """The same traffic through `@serve.multiplexed`, with the mesh at rest."""
+    asked = {"texts": given, "folders": {brand: str(path.absolute()) for brand, path in folders.items()}}
+    return module("apaise_classify.peers", [], {**asked, "seconds": seconds})
+
+
 def tables(document: Mapping[str, Any]) -> list[Any]:
     bare = document["bare_msgs_per_s"]
     rates = table("", "messages/s", "of bare")
@@ -44,8 +51,11 @@ def tables(document: Mapping[str, Any]) -> list[Any]:
         (f"engine, {document['brands']} brands mixed, calls of {CALL}", "kernel_msgs_per_s"),
         (f"ClassifyService, {document['brands']} brands mixed, calls of {CALL}", "rpc_msgs_per_s"),
         (f"PEFT, {document['brands']} brands mixed", "peft_mixed_msgs_per_s"),
+        ("Ray Serve multiplexed, room for all brands", "multiplexed_msgs_per_s"),
+        ("Ray Serve multiplexed, its default of 3 models", "multiplexed_default_msgs_per_s"),
     ):
-        rates.add_row(name, f"{document[key]:.0f}", f"{document[key] / bare:.2f}")
+        if key in document:
+            rates.add_row(name, f"{document[key]:.0f}", f"{document[key] / bare:.2f}")
     latency = table("load (one message a call)", "messages/s", "p50 ms", "p99 ms", "p50 of bare", "p99 of bare")
     alone = document["bare_one_ms"]
     for one in document["loads"]:
@@ -65,7 +75,7 @@ def tables(document: Mapping[str, Any]) -> list[Any]:
     return [*parts, f"{document['mb_per_adapter']} MB a resident adapter. {share}"]
 
 
-def measure(screen: Screen, brands: int, seconds: float, *, scale: bool) -> dict[str, Any]:
+def measure(screen: Screen, brands: int, seconds: float, *, scale: bool, peers: bool) -> dict[str, Any]:
     """The keys of `apaise bench serving --json`."""
     given = texts()
     screen.note("1/3  in this machine's processes: the bare encoder, the engine, PEFT")
@@ -74,9 +84,12 @@ def measure(screen: Screen, brands: int, seconds: float, *, scale: bool) -> dict
     with classify_alone(screen, {"APAISE_REMEMBERED": "0"}) as home:
         names = [f"bench-{n:04d}" for n in range(brands)]
         screen.note(f"2/3  ClassifyService: {brands} adapters activated")
-        activate(home, written(home, [(name, "r1") for name in names]))
+        adapters = written(home, [(name, "r1") for name in names])
+        document["activation_s"] = round(sum(activate(home, adapters)), 1)
         screen.note("3/3  ClassifyService under load")
         document |= _under_load(home, given, names, seconds)
+        if peers:
+            document |= _peers(home, given, {brand: folder for (brand, _), (folder, _) in adapters.items()}, seconds)
     bare, peft = document["bare_msgs_per_s"], document["peft_mixed_msgs_per_s"]
     document["ratio_to_bare"] = round(document["rpc_msgs_per_s"] / bare, 3)
     document["vs_peft"] = round(document["rpc_msgs_per_s"] / peft, 2)

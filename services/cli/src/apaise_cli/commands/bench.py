@@ -27,6 +27,7 @@ def serving(
     brands: Annotated[int, typer.Option(help="Brands mixed in every batch.", min=1, max=1000)] = 64,
     seconds: Annotated[float, typer.Option(help="Time given to each measure.", min=2)] = 30,
     scale: Annotated[bool, typer.Option("--scale", help="Also by the number of brands, in this process.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Also Ray Serve's own multiplexing.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """The engine and ClassifyService with many brands mixed, beside the bare encoder and PEFT's mixed batches.
@@ -38,7 +39,7 @@ def serving(
     from apaise_cli.bench.serving import measure, tables
 
     screen: Screen = ctx.obj
-    document = measure(screen, brands, seconds, scale=scale)
+    document = measure(screen, brands, seconds, scale=scale, peers=peers)
     screen.result(document, *tables(document))
 
 
