@@ -69,6 +69,7 @@ CHANNEL: Final = Template("channels", "channel")
 MESSAGE: Final = Template("messages", "message")
 CHARTER: Final = Template("charters", "version")
 REVIEW_ITEM: Final = Template("reviewItems", "id")
+CASE: Final = Template("cases", "case")
 ADAPTER: Final = Template("adapters", "revision")
 TRAINING_RUN: Final = Template("trainingRuns", "run")
 

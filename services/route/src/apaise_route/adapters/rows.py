@@ -13,9 +13,12 @@ from apaise_route.domain.model import (
     Audience,
     Author,
     Cause,
+    Channel,
+    ChannelKind,
     Decision,
     Ground,
     Message,
+    Moderation,
     Outcome,
     Provenance,
     Queue,
@@ -57,7 +60,7 @@ def message_row(entry: RouteInput, now: datetime) -> Json:
         "text": message.text,
         "may_train": allowed,
         "gone": message.gone,
-        "detail": _detail(message),
+        "detail": {**_detail(message), "place": _place(entry.channel)},
         "assessment": assessment_json(entry.assessment) if entry.assessment else None,
         "create_time": now.isoformat(),
     }
@@ -92,9 +95,34 @@ def _detail(message: Message) -> Json:
     }
 
 
+def _place(channel: Channel) -> Json:
+    return {
+        "kind": int(channel.kind),
+        "audience": int(channel.audience),
+        "moderation": int(channel.moderation),
+        "platform": channel.platform,
+    }
+
+
+def channel_of(row: Record) -> Channel | None:
+    """The channel as it was when a row of `messages` was written; None in rows of releases that did not keep it."""
+    place = row["detail"].get("place")
+    if place is None:
+        return None
+    return Channel(
+        brand=row["brand"],
+        id=row["detail"]["channel"],
+        kind=ChannelKind(place["kind"]),
+        audience=Audience(place["audience"]),
+        moderation=Moderation(place["moderation"]),
+        platform=place["platform"],
+    )
+
+
 def message_of(row: Record) -> Message:
     """The message of a row of `messages`."""
     detail = dict(row["detail"])
+    detail.pop("place", None)
     author = detail.pop("author")
     received = datetime.fromisoformat(detail.pop("received_time"))
     return Message(
@@ -248,6 +276,7 @@ def item_row(item: ReviewItem) -> Json:
         "claim_actor": item.claim_actor,
         "lease_expire_time": _iso(item.lease_expire_time),
         "version": item.version,
+        "asked_by": item.asked_by,
     }
 
 
@@ -269,6 +298,7 @@ def item_of(row: Record) -> ReviewItem:
         claim_actor=row["claim_actor"],
         lease_expire_time=row["lease_expire_time"],
         version=row["version"],
+        asked_by=row["asked_by"],
     )
 
 

@@ -10,7 +10,8 @@ from apaise_kit.core import cursor
 from apaise_kit.core.caller import current_caller
 from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, not_found
 from apaise_kit.runtime.db import Transaction
-from apaise_route.adapters import store
+from apaise_route.adapters import case_store, store
+from apaise_route.app import cases
 from apaise_route.app.deps import Deps
 from apaise_route.app.paging import Follower, page_limit
 from apaise_route.domain.model import Decision, Outcome, RouteInput, decision_name
@@ -53,6 +54,7 @@ async def batch_route(deps: Deps, entries: Sequence[Entry]) -> list[Answer]:
             thread = threads[message.brand, message.id]
             answers[index] = thread.route(entry, charters[message.brand], tx.now, deps.new_id)
         await save(tx, list(threads.values()))
+        await cases.open_owed(deps, tx, [decision for thread in threads.values() for decision in thread.added])
     deps.meter.decided([decision for thread in threads.values() for decision in thread.added])
     return answers
 
@@ -61,6 +63,8 @@ async def save(tx: Transaction, threads: Sequence[Thread]) -> None:
     """Write what threads grew by and announce every new decision."""
     await store.save_threads(tx.conn, threads, tx.now)
     for thread in threads:
+        if thread.blanked:
+            await case_store.blank_texts(tx.conn, thread.brand, thread.message)
         for decision in thread.added:
             tx.record(DECIDED, decision.name, decision.brand, {"cause": decision.cause.name})
 

@@ -111,6 +111,7 @@ class ReviewReason(IntEnum):
     AUDIT = 5
     ILLEGAL = 6
     EDITED = 7
+    SECOND_OPINION = 8
 
 
 class ReviewState(IntEnum):
@@ -213,6 +214,7 @@ class Channel:
     kind: ChannelKind
     audience: Audience
     moderation: Moderation
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +357,8 @@ def decision_name(brand: str, message: str, sequence: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """One message revision waiting for a person. `sequence` is the decision it is about."""
+    """One message revision waiting for a person. `sequence` is the decision it is about; `asked_by` is who held it and
+    asked for somebody else's opinion."""
 
     brand: str
     id: str
@@ -372,6 +375,7 @@ class ReviewItem:
     claim_actor: str = ""
     lease_expire_time: datetime | None = None
     version: int = 1
+    asked_by: str = ""
 
     def state_at(self, now: datetime) -> ReviewState:
         """Where it stands at an instant: an expired lease reads as open."""

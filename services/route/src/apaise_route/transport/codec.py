@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from typing import Final, TypedDict, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -60,7 +61,7 @@ _SEVERITIES: Final = {
     Severity.WARNING: charters_pb.CharterProblem.SEVERITY_WARNING,
     Severity.ERROR: charters_pb.CharterProblem.SEVERITY_ERROR,
 }
-E = TypeVar("E", Absence, ActionState, Audience, ChannelKind, Moderation, Queue, Resolution, ReviewReason, ReviewState)
+E = TypeVar("E", bound=IntEnum)
 
 
 class ResolvedFields(TypedDict):
@@ -74,24 +75,35 @@ class ResolvedFields(TypedDict):
 # -- small things
 
 
-def _time(value: Timestamp, field: str) -> datetime:
+def time_of(value: Timestamp, field: str) -> datetime:
+    """A time.
+
+    Raises:
+        InvalidArgument: it lies outside 1970 to 2900.
+    """
     # Bounded well below year 9999, so that adding a delay to it cannot overflow.
     if not 0 <= value.seconds < _LATEST_SECONDS or not 0 <= value.nanos < 1_000_000_000:
         raise invalid_field(field, "must be a time between 1970 and 2900")
     return value.ToDatetime(tzinfo=UTC)
 
 
-def _stamp(target: Timestamp, value: datetime | None) -> None:
+def stamp(target: Timestamp, value: datetime | None) -> None:
+    """Write a time; none leaves the field absent."""
     if value is not None:
         target.FromDatetime(value)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """PostgreSQL keeps every character but U+0000."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
 
 
-def _member(kind: type[E], value: int, field: str) -> E:
+def member(kind: type[E], value: int, field: str) -> E:
+    """An enumeration's value.
+
+    Raises:
+        InvalidArgument: it is left out, or unknown to this version.
+    """
     try:
         return kind(value)
     except ValueError:
@@ -104,7 +116,7 @@ def optional_member(kind: type[E], value: int, field: str) -> E | None:
     Raises:
         InvalidArgument: a value this version does not know.
     """
-    return _member(kind, value, field) if value else None
+    return member(kind, value, field) if value else None
 
 
 def request_id(value: str) -> str:
@@ -227,22 +239,22 @@ def _message(pb: message_pb2.Message) -> Message:
         id=message_id,
         channel=channel.id,
         edit_revision=pb.edit_revision,
-        text=_clean(pb.text),
-        external_id=_clean(pb.external_id),
-        received_time=_time(pb.received_time, "message.received_time"),
+        text=clean(pb.text),
+        external_id=clean(pb.external_id),
+        received_time=time_of(pb.received_time, "message.received_time"),
         author=_author(pb.author),
-        event=_clean(pb.event),
-        thread=_clean(pb.thread),
-        parent=_clean(pb.parent),
-        permalink=_clean(pb.permalink),
-        language_hint=_clean(pb.language_hint),
-        language=_clean(pb.language),
+        event=clean(pb.event),
+        thread=clean(pb.thread),
+        parent=clean(pb.parent),
+        permalink=clean(pb.permalink),
+        language_hint=clean(pb.language_hint),
+        language=clean(pb.language),
         language_confidence=pb.language_confidence,
-        attachments=tuple(Attachment(a.kind, _clean(a.uri), _clean(a.alt_text)) for a in pb.attachments),
+        attachments=tuple(Attachment(a.kind, clean(a.uri), clean(a.alt_text)) for a in pb.attachments),
         rating=pb.rating if pb.HasField("rating") else None,
-        published_time=_time(pb.published_time, "message.published_time") if pb.HasField("published_time") else None,
+        published_time=time_of(pb.published_time, "message.published_time") if pb.HasField("published_time") else None,
         published_time_trusted=pb.published_time_trusted,
-        edit_time=_time(pb.edit_time, "message.edit_time") if pb.HasField("edit_time") else None,
+        edit_time=time_of(pb.edit_time, "message.edit_time") if pb.HasField("edit_time") else None,
         may_train=pb.may_train if pb.HasField("may_train") else None,
         gone=pb.gone,
     )
@@ -250,14 +262,14 @@ def _message(pb: message_pb2.Message) -> Message:
 
 def _author(pb: message_pb2.Author) -> Author:
     return Author(
-        platform_id=_clean(pb.platform_id),
-        display_name=_clean(pb.display_name),
-        author_key=_clean(pb.author_key),
-        account_create_time=_time(pb.account_create_time, "message.author.account_create_time")
+        platform_id=clean(pb.platform_id),
+        display_name=clean(pb.display_name),
+        author_key=clean(pb.author_key),
+        account_create_time=time_of(pb.account_create_time, "message.author.account_create_time")
         if pb.HasField("account_create_time")
         else None,
         follows_page=pb.follows_page if pb.HasField("follows_page") else None,
-        roles=tuple(map(_clean, pb.roles)),
+        roles=tuple(map(clean, pb.roles)),
     )
 
 
@@ -266,9 +278,10 @@ def _channel(pb: message_pb2.Channel) -> Channel:
     return Channel(
         brand=brand,
         id=channel_id,
-        kind=_member(ChannelKind, pb.kind, "channel.kind"),
-        audience=_member(Audience, pb.audience, "channel.audience"),
-        moderation=_member(Moderation, pb.moderation_mode, "channel.moderation_mode"),
+        kind=member(ChannelKind, pb.kind, "channel.kind"),
+        audience=member(Audience, pb.audience, "channel.audience"),
+        moderation=member(Moderation, pb.moderation_mode, "channel.moderation_mode"),
+        platform=clean(pb.platform),
     )
 
 
@@ -300,8 +313,8 @@ def outcome(pb: decisions_pb.ActionOutcome, now: datetime) -> Outcome:
     """
     if len(pb.detail) > _MAX_DETAIL:
         raise invalid_field("outcome.detail", f"must be at most {_MAX_DETAIL} characters")
-    when = _time(pb.time, "outcome.time") if pb.HasField("time") else now
-    return Outcome(_member(ActionState, pb.state, "outcome.state"), when, _clean(pb.detail))
+    when = time_of(pb.time, "outcome.time") if pb.HasField("time") else now
+    return Outcome(member(ActionState, pb.state, "outcome.state"), when, clean(pb.detail))
 
 
 def item_filters(
@@ -315,24 +328,27 @@ def item_filters(
     )
 
 
-def resolved(request: reviews_pb.ResolveReviewItemRequest) -> tuple[Resolution, Correction | None]:
+Resolving = reviews_pb.ResolveReviewItemRequest | reviews_pb.ResolveDuplicatesRequest
+
+
+def resolved(request: Resolving) -> tuple[Resolution, Correction | None]:
     """What the person does, and what is right instead."""
     return _resolution(request), _correction(request)
 
 
-def _resolution(request: reviews_pb.ResolveReviewItemRequest) -> Resolution:
+def _resolution(request: Resolving) -> Resolution:
     """What the person does.
 
     Raises:
         InvalidArgument: none of CONFIRM, CORRECT, SKIP.
     """
-    value = _member(Resolution, request.resolution, "resolution")
+    value = member(Resolution, request.resolution, "resolution")
     if value is Resolution.UNDO:
         raise invalid_field("resolution", "must be CONFIRM, CORRECT or SKIP; UndoResolution takes one back")
     return value
 
 
-def _correction(request: reviews_pb.ResolveReviewItemRequest) -> Correction | None:
+def _correction(request: Resolving) -> Correction | None:
     """What is right instead, None when left out.
 
     Raises:
@@ -389,15 +405,15 @@ def decision_pb(decision: Decision) -> decisions_pb.Decision:
     )
     for reason in ruling.reasons:
         pb.reasons.add(clause=reason.clause, visibility=int(reason.visibility), evidence=reason.evidence)
-    _stamp(pb.create_time, decision.create_time)
-    _stamp(pb.due_time, ruling.due_time)
-    _stamp(pb.hold_expire_time, ruling.hold_expire_time)
+    stamp(pb.create_time, decision.create_time)
+    stamp(pb.due_time, ruling.due_time)
+    stamp(pb.hold_expire_time, ruling.hold_expire_time)
     if decision.provenance is not None:
         pb.provenance.CopyFrom(_provenance_pb(decision.provenance))
     if decision.outcome is not None:
         pb.outcome.state = int(decision.outcome.state)  # type: ignore[assignment]
         pb.outcome.detail = decision.outcome.detail
-        _stamp(pb.outcome.time, decision.outcome.time)
+        stamp(pb.outcome.time, decision.outcome.time)
     return pb
 
 
@@ -456,10 +472,10 @@ def message_pb(value: Message) -> message_pb2.Message:
     )
     for a in value.attachments:
         pb.attachments.add(kind=a.kind, uri=a.uri, alt_text=a.alt_text)
-    _stamp(pb.author.account_create_time, author.account_create_time)
-    _stamp(pb.published_time, value.published_time)
-    _stamp(pb.received_time, value.received_time)
-    _stamp(pb.edit_time, value.edit_time)
+    stamp(pb.author.account_create_time, author.account_create_time)
+    stamp(pb.published_time, value.published_time)
+    stamp(pb.received_time, value.received_time)
+    stamp(pb.edit_time, value.edit_time)
     return pb
 
 
@@ -482,9 +498,9 @@ def item_pb(view: ItemView, now: datetime) -> reviews_pb.ReviewItem:
         pb.assessment.CopyFrom(assessment_pb(view.assessment))
     if state is ReviewState.CLAIMED:
         pb.claim_actor = item.claim_actor
-        _stamp(pb.lease_expire_time, item.lease_expire_time)
-    _stamp(pb.due_time, item.due_time)
-    _stamp(pb.create_time, item.create_time)
+        stamp(pb.lease_expire_time, item.lease_expire_time)
+    stamp(pb.due_time, item.due_time)
+    stamp(pb.create_time, item.create_time)
     return pb
 
 
@@ -511,7 +527,7 @@ def review_pb(review: Review) -> reviews_pb.Review:
         pb.decision = decision_name(brand, review.message, review.decision_sequence)
     if review.provenance is not None:
         pb.provenance.CopyFrom(_provenance_pb(review.provenance))
-    _stamp(pb.create_time, review.create_time)
+    stamp(pb.create_time, review.create_time)
     return pb
 
 
@@ -546,7 +562,7 @@ def charter_pb(view: CharterView) -> charters_pb.Charter:
         create_actor=view.create_actor,
         etag=view.etag,
     )
-    _stamp(pb.create_time, view.create_time)
+    stamp(pb.create_time, view.create_time)
     return pb
 
 

@@ -162,6 +162,28 @@ class ReviewServicer(ReviewServiceServicer):
         resolved = await reviews.resolve_item(self._deps, brand, item_id, request.etag, *done, request_id)
         return reviews_pb.ResolveReviewItemResponse(**codec.resolved_pb(resolved, self._deps.clock.now()))
 
+    async def ResolveDuplicates(
+        self, request: reviews_pb.ResolveDuplicatesRequest, context: Context
+    ) -> reviews_pb.ResolveDuplicatesResponse:
+        """See the contract."""
+        brand, item_id = REVIEW_ITEM.parse(request.name)
+        done, request_id = codec.resolved(request), codec.request_id(request.request_id)
+        found = await reviews.resolve_duplicates(self._deps, brand, item_id, request.etag, *done, request_id)
+        return reviews_pb.ResolveDuplicatesResponse(
+            review=codec.review_pb(found.first.review),
+            decision=codec.decision_pb(found.first.decision),
+            duplicates=map(codec.review_pb, found.duplicates),
+            left=found.left,
+        )
+
+    async def AskSecondOpinion(
+        self, request: reviews_pb.AskSecondOpinionRequest, context: Context
+    ) -> reviews_pb.AskSecondOpinionResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        view = await reviews.ask_second_opinion(self._deps, *REVIEW_ITEM.parse(request.name), request.etag)
+        return reviews_pb.AskSecondOpinionResponse(review_item=codec.item_pb(view, self._deps.clock.now()))
+
     async def UndoResolution(
         self, request: reviews_pb.UndoResolutionRequest, context: Context
     ) -> reviews_pb.UndoResolutionResponse:
