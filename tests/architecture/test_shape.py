@@ -25,6 +25,7 @@ CONTRACTS = {
         "figures_service",
         "preflight_service",
         "forward_service",
+        "reply_service",
     ],
     "train": ["train_service"],
 }

@@ -24,6 +24,7 @@ from apaise.route.v1.decision_pb2 import Decision
 from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceStub
 from apaise.route.v1.forward_service_pb2_grpc import ForwardServiceStub
 from apaise.route.v1.preflight_service_pb2_grpc import PreflightServiceStub
+from apaise.route.v1.reply_service_pb2_grpc import ReplyServiceStub
 from apaise.route.v1.review_service_pb2_grpc import ReviewServiceStub
 from apaise.route.v1.route_service_pb2_grpc import RouteServiceStub
 from apaise_kit.runtime.client import open_channel
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceAsyncStub
     from apaise.route.v1.forward_service_pb2_grpc import ForwardServiceAsyncStub
     from apaise.route.v1.preflight_service_pb2_grpc import PreflightServiceAsyncStub
+    from apaise.route.v1.reply_service_pb2_grpc import ReplyServiceAsyncStub
     from apaise.route.v1.review_service_pb2_grpc import ReviewServiceAsyncStub
     from apaise.route.v1.route_service_pb2_grpc import RouteServiceAsyncStub
 
@@ -117,6 +119,9 @@ class Door:
 
     def forward(self, **caller: Any) -> ForwardServiceAsyncStub:
         return ForwardServiceStub(self.channel(**caller))
+
+    def reply(self, **caller: Any) -> ReplyServiceAsyncStub:
+        return ReplyServiceStub(self.channel(**caller))
 
     async def decide(self, *inputs: routes_pb.RouteInput) -> list[Decision]:
         """Route inputs that must all be decided."""

@@ -14,6 +14,7 @@ from apaise.route.v1 import decision_pb2 as pb
 from apaise.route.v1 import figures_service_pb2 as figures
 from apaise.route.v1 import forward_service_pb2 as forwards
 from apaise.route.v1 import preflight_service_pb2 as preflights
+from apaise.route.v1 import reply_service_pb2 as replies
 from apaise.route.v1 import review_service_pb2 as reviews
 from apaise.route.v1 import route_service_pb2 as routes
 from apaise.type.v1 import message_pb2
@@ -63,6 +64,7 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "case/ReopenCase": lambda b, d, i: cases.ReopenCaseRequest(name=f"{b}/cases/c"),
     "preflight/PreflightMessage": lambda b, d, i: preflights.PreflightMessageRequest(parent=b, text="x"),
     "forward/ListForward": lambda b, d, i: forwards.ListForwardRequest(parent=b),
+    "reply/DraftReply": lambda b, d, i: replies.DraftReplyRequest(message=d.rpartition("/decisions/")[0]),
     "figures/GetFigures": lambda b, d, i: figures.GetFiguresRequest(name=b),
     "case/FollowCases": lambda b, d, i: cases.FollowCasesRequest(parent=b),
 }
@@ -77,6 +79,7 @@ def test_every_rpc_is_here() -> None:
         "figures": figures,
         "preflight": preflights,
         "forward": forwards,
+        "reply": replies,
     }
     methods = {
         f"{name}/{method.name}"

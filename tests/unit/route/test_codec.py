@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apaise.route.v1 import case_service_pb2, decision_pb2, forward_service_pb2, review_service_pb2, route_service_pb2
+from apaise.route.v1 import (
+    case_service_pb2,
+    decision_pb2,
+    forward_service_pb2,
+    reply_service_pb2,
+    review_service_pb2,
+    route_service_pb2,
+)
 from apaise.type.v1 import assessment_pb2, message_pb2
 from apaise_kit.core.errors import InvalidArgument
 from apaise_route.adapters import rows
 from apaise_route.adapters.charter_yaml import default_charter
-from apaise_route.domain import cases, forward, model, platforms
+from apaise_route.domain import cases, forward, model, platforms, replies
 from apaise_route.domain.thread import Thread
 from apaise_route.testing import START, entry, input_pb, reading
 from apaise_route.transport import codec
@@ -38,6 +45,7 @@ ENUMS: list[tuple[type[IntEnum], Any, str]] = [
     (cases.Tension, case_service_pb2.Tension, "TENSION_"),
     (cases.EntryKind, case_service_pb2.CaseEntryKind, "CASE_ENTRY_KIND_"),
     (forward.ForwardReason, forward_service_pb2.ForwardReason, "FORWARD_REASON_"),
+    (replies.DraftNote, reply_service_pb2.DraftNote, "DRAFT_NOTE_"),
     (platforms.LegVerdict, case_service_pb2.LegVerdict, "LEG_VERDICT_"),
 ]
 

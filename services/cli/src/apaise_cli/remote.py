@@ -37,6 +37,7 @@ _ROUTE_IDEMPOTENT: Final = (
     "apaise.route.v1.ReviewService/ResolveReviewItem",
     "apaise.route.v1.FiguresService/GetFigures",
     "apaise.route.v1.ForwardService/ListForward",
+    "apaise.route.v1.ReplyService/DraftReply",
     "apaise.route.v1.PreflightService/PreflightMessage",
     "apaise.route.v1.CaseService/GetCase",
     "apaise.route.v1.CaseService/ListCases",

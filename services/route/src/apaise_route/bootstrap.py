@@ -9,6 +9,7 @@ from apaise.route.v1.charter_service_pb2_grpc import add_CharterServiceServicer_
 from apaise.route.v1.figures_service_pb2_grpc import add_FiguresServiceServicer_to_server
 from apaise.route.v1.forward_service_pb2_grpc import add_ForwardServiceServicer_to_server
 from apaise.route.v1.preflight_service_pb2_grpc import add_PreflightServiceServicer_to_server
+from apaise.route.v1.reply_service_pb2_grpc import add_ReplyServiceServicer_to_server
 from apaise.route.v1.review_service_pb2_grpc import add_ReviewServiceServicer_to_server
 from apaise.route.v1.route_service_pb2_grpc import add_RouteServiceServicer_to_server
 from apaise_kit.core.clock import Clock, SystemClock
@@ -33,6 +34,7 @@ from apaise_route.transport.case_servicer import CaseServicer
 from apaise_route.transport.figures import FiguresServicer
 from apaise_route.transport.forward import ForwardServicer
 from apaise_route.transport.preflight import PreflightServicer
+from apaise_route.transport.replies import ReplyServicer
 from apaise_route.transport.servicer import CharterServicer, ReviewServicer, RouteServicer
 from apaise_route.transport.webhook import WebhookServer
 
@@ -49,6 +51,7 @@ def services(deps: Deps) -> list[Service]:
         Service(add_FiguresServiceServicer_to_server, FiguresServicer(deps), "apaise.route.v1.FiguresService"),
         Service(add_PreflightServiceServicer_to_server, PreflightServicer(deps), "apaise.route.v1.PreflightService"),
         Service(add_ForwardServiceServicer_to_server, ForwardServicer(deps), "apaise.route.v1.ForwardService"),
+        Service(add_ReplyServiceServicer_to_server, ReplyServicer(deps), "apaise.route.v1.ReplyService"),
     ]
 
 

@@ -41,7 +41,7 @@ async def preflight_message(deps: Deps, channel: Channel, text: str, language: s
         charter = await deps.shelf.one_in_force(conn, channel.brand)
     private = channel.audience is Audience.PRIVATE
     ((assessment, passages),) = await deps.reader.read(channel.brand, [text], language, private=private, explain=True)
-    ruling = _ruling(deps, charter, channel, text, assessment)
+    ruling = would_be(deps, charter, channel, text, assessment)
     if ruling.visibility <= Visibility.KEEP:
         return Preflight(ruling, (), ())
     counted = passages_of(passages, {label for reason in ruling.reasons for label in reason.evidence})
@@ -52,12 +52,13 @@ async def preflight_message(deps: Deps, channel: Channel, text: str, language: s
     passing = [
         way
         for way, (reading, _) in zip(ways, readings, strict=True)
-        if _ruling(deps, charter, channel, way, reading).visibility <= Visibility.KEEP
+        if would_be(deps, charter, channel, way, reading).visibility <= Visibility.KEEP
     ]
     return Preflight(ruling, counted, passing[:_PROPOSALS])
 
 
-def _ruling(deps: Deps, charter: CompiledCharter, channel: Channel, text: str, assessment: Assessment) -> Ruling:
+def would_be(deps: Deps, charter: CompiledCharter, channel: Channel, text: str, assessment: Assessment) -> Ruling:
+    """What would be decided for a text in a channel; nothing is drawn for audit."""
     now = deps.clock.now()
     message = Message(channel.brand, "preflight", channel.id, 1, text, "", now)
     message = replace(message, language=assessment.language)
