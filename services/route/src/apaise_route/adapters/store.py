@@ -450,16 +450,17 @@ class StoredCharter(NamedTuple):
 
 
 class InForce(NamedTuple):
-    """The version a brand lives by, and how often that changed."""
+    """The version a brand lives by (0 is the default charter), how often that changed, and the one before."""
 
     version: int
     generation: int
+    previous: int = 0
 
 
 async def in_force(conn: AsyncConnection, brands: Collection[str]) -> dict[str, InForce]:
     """The versions in force; a brand without its own is absent."""
     query = select(active_charters).where(active_charters.c.brand.in_(list(brands)))
-    return {row.brand: InForce(row.version, row.generation) for row in await conn.execute(query)}
+    return {row.brand: InForce(row.version, row.generation, row.previous) for row in await conn.execute(query)}
 
 
 async def lock_brand_charters(conn: AsyncConnection, brand: str) -> None:
@@ -469,9 +470,8 @@ async def lock_brand_charters(conn: AsyncConnection, brand: str) -> None:
 
 async def set_in_force(conn: AsyncConnection, brand: str, value: InForce) -> None:
     """Put a version in force."""
-    statement = upsert(active_charters).values(brand=brand, version=value.version, generation=value.generation)
-    changed = {"version": value.version, "generation": value.generation}
-    await conn.execute(statement.on_conflict_do_update(index_elements=["brand"], set_=changed))
+    statement = upsert(active_charters).values(brand=brand, **value._asdict())
+    await conn.execute(statement.on_conflict_do_update(index_elements=["brand"], set_=value._asdict()))
 
 
 async def read_charter(conn: AsyncConnection, brand: str, version: int) -> StoredCharter | None:
