@@ -36,6 +36,16 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "charter/ListCharters": lambda b, d, i: charters.ListChartersRequest(parent=b),
     "charter/ActivateCharter": lambda b, d, i: charters.ActivateCharterRequest(name=f"{b}/charters/1"),
     "charter/LintCharter": lambda b, d, i: charters.LintCharterRequest(parent=b, source=SOURCE),
+    "charter/RollbackCharter": lambda b, d, i: charters.RollbackCharterRequest(parent=b),
+    "charter/DiffCharter": lambda b, d, i: charters.DiffCharterRequest(parent=b, source=SOURCE),
+    "charter/StartShadow": lambda b, d, i: charters.StartShadowRequest(name=f"{b}/charters/1"),
+    "charter/GetShadow": lambda b, d, i: charters.GetShadowRequest(parent=b),
+    "charter/StopShadow": lambda b, d, i: charters.StopShadowRequest(parent=b),
+    "charter/AddLiveWord": lambda b, d, i: charters.AddLiveWordRequest(
+        parent=b, live_word=charters.LiveWord(list="live", word="zut", kind=charters.WORD_KIND_WORD)
+    ),
+    "charter/ListLiveWords": lambda b, d, i: charters.ListLiveWordsRequest(parent=b),
+    "charter/RemoveLiveWord": lambda b, d, i: charters.RemoveLiveWordRequest(name=f"{b}/liveWords/1"),
     "review/ListReviewItems": lambda b, d, i: reviews.ListReviewItemsRequest(parent=b),
     "review/ClaimReviewItem": lambda b, d, i: reviews.ClaimReviewItemRequest(name=i),
     "review/ReleaseReviewItem": lambda b, d, i: reviews.ReleaseReviewItemRequest(name=i, etag="1"),

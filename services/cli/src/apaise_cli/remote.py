@@ -52,6 +52,9 @@ _ROUTE_IDEMPOTENT: Final = (
     "apaise.route.v1.CharterService/CreateCharter",
     "apaise.route.v1.CharterService/GetCharter",
     "apaise.route.v1.CharterService/LintCharter",
+    "apaise.route.v1.CharterService/DiffCharter",
+    "apaise.route.v1.CharterService/GetShadow",
+    "apaise.route.v1.CharterService/ListLiveWords",
 )
 
 

@@ -304,6 +304,6 @@ async def settle_delivery(
 async def private_texts_of(conn: AsyncConnection, brand: str, author_key: str, limit: int = 20) -> list[str]:
     """The last texts a person wrote to the brand in private."""
     c = messages.c
-    private = c.detail["place"]["audience"].as_integer() == int(Audience.PRIVATE)
+    private = c.detail["place"][1].as_integer() == int(Audience.PRIVATE)
     query = select(c.text).where(c.brand == brand, c.author_key == author_key, private, ~c.gone)
     return list((await conn.scalars(query.order_by(c.create_time.desc()).limit(limit))).all())

@@ -31,6 +31,7 @@ from apaise_route.domain.model import (
     RouteInput,
     Ruling,
     Score,
+    Unanswered,
     Verdict,
     Visibility,
 )
@@ -60,10 +61,24 @@ def message_row(entry: RouteInput, now: datetime) -> Json:
         "text": message.text,
         "may_train": allowed,
         "gone": message.gone,
-        "detail": {**_detail(message), "place": _place(entry.channel)},
+        "detail": _detail(message) | {"place": _place(entry.channel)},
         "assessment": assessment_json(entry.assessment) if entry.assessment else None,
         "create_time": now.isoformat(),
     }
+
+
+def _place(channel: Channel) -> list[int | str]:
+    return [int(channel.kind), int(channel.audience), int(channel.moderation), channel.platform]
+
+
+def place_of(row: Record) -> Channel | None:
+    """The channel of a row of `messages` as it was then; rows of the first release do not tell."""
+    place = row["detail"].get("place")
+    if place is None:
+        return None
+    kind, audience, moderation, platform = place
+    names = row["brand"], row["detail"]["channel"]
+    return Channel(*names, ChannelKind(kind), Audience(audience), Moderation(moderation), platform)
 
 
 def _detail(message: Message) -> Json:
@@ -93,30 +108,6 @@ def _detail(message: Message) -> Json:
         "edit_time": _iso(message.edit_time),
         "may_train": message.may_train,
     }
-
-
-def _place(channel: Channel) -> Json:
-    return {
-        "kind": int(channel.kind),
-        "audience": int(channel.audience),
-        "moderation": int(channel.moderation),
-        "platform": channel.platform,
-    }
-
-
-def channel_of(row: Record) -> Channel | None:
-    """The channel as it was when a row of `messages` was written; None in rows of releases that did not keep it."""
-    place = row["detail"].get("place")
-    if place is None:
-        return None
-    return Channel(
-        brand=row["brand"],
-        id=row["detail"]["channel"],
-        kind=ChannelKind(place["kind"]),
-        audience=Audience(place["audience"]),
-        moderation=Moderation(place["moderation"]),
-        platform=place["platform"],
-    )
 
 
 def message_of(row: Record) -> Message:
@@ -237,6 +228,8 @@ def _ruling_json(ruling: Ruling) -> Json:
         "hold_then": int(ruling.hold_then),
         "hold_finally": int(ruling.hold_finally),
         "explanation": ruling.explanation,
+        "notify": [int(queue) for queue in ruling.notify],
+        "silence": [getattr(ruling.silence, name) for name in Unanswered.__slots__] if ruling.silence else None,
     }
 
 
@@ -254,6 +247,9 @@ def _ruling_of(value: Json) -> Ruling:
         hold_then=Visibility(value["hold_then"]),
         hold_finally=Visibility(value["hold_finally"]),
         explanation=value["explanation"],
+        # Rows of the first release know neither.
+        notify=tuple(map(Queue, value.get("notify", ()))),
+        silence=Unanswered(*value["silence"]) if value.get("silence") else None,
     )
 
 

@@ -343,9 +343,7 @@ async def showing_since(conn: AsyncConnection, brand: str, start: datetime, limi
 
 
 def _stored(row: Any) -> StoredText:
-    return StoredText(
-        rows.message_of(row), rows.assessment_of(row["assessment"]), row["may_train"], rows.channel_of(row)
-    )
+    return StoredText(rows.message_of(row), rows.assessment_of(row["assessment"]), row["may_train"], rows.place_of(row))
 
 
 async def read_item(conn: AsyncConnection, brand: str, item_id: str) -> ReviewItem | None:
@@ -403,14 +401,14 @@ async def lock_item(conn: AsyncConnection, brand: str, item_id: str) -> ReviewIt
 _same_text = text("""
 with said as (
   select i.brand, i.id, lower(regexp_replace(m.text, '\\s+', ' ', 'g')) as words,
-         m.detail -> 'place' ->> 'audience' as to_whom
+         m.detail -> 'place' ->> 1 as to_whom
   from review_items i
   join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
   where i.brand = :brand and i.id = :id)
 select i.id from said s join review_items i on i.brand = s.brand and i.id <> s.id and i.state in (1, 2)
 join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
 where s.words <> '' and lower(regexp_replace(m.text, '\\s+', ' ', 'g')) = s.words
-and m.detail -> 'place' ->> 'audience' is not distinct from s.to_whom
+and m.detail -> 'place' ->> 1 is not distinct from s.to_whom
 order by i.urgency, i.due_key, i.id limit :limit
 """)
 
@@ -490,16 +488,17 @@ class StoredCharter(NamedTuple):
 
 
 class InForce(NamedTuple):
-    """The version a brand lives by, and how often that changed."""
+    """The version a brand lives by (0 is the default charter), how often that changed, and the one before."""
 
     version: int
     generation: int
+    previous: int = 0
 
 
 async def in_force(conn: AsyncConnection, brands: Collection[str]) -> dict[str, InForce]:
     """The versions in force; a brand without its own is absent."""
     query = select(active_charters).where(active_charters.c.brand.in_(list(brands)))
-    return {row.brand: InForce(row.version, row.generation) for row in await conn.execute(query)}
+    return {row.brand: InForce(row.version, row.generation, row.previous) for row in await conn.execute(query)}
 
 
 async def lock_brand_charters(conn: AsyncConnection, brand: str) -> None:
@@ -509,9 +508,8 @@ async def lock_brand_charters(conn: AsyncConnection, brand: str) -> None:
 
 async def set_in_force(conn: AsyncConnection, brand: str, value: InForce) -> None:
     """Put a version in force."""
-    statement = upsert(active_charters).values(brand=brand, version=value.version, generation=value.generation)
-    changed = {"version": value.version, "generation": value.generation}
-    await conn.execute(statement.on_conflict_do_update(index_elements=["brand"], set_=changed))
+    statement = upsert(active_charters).values(brand=brand, **value._asdict())
+    await conn.execute(statement.on_conflict_do_update(index_elements=["brand"], set_=value._asdict()))
 
 
 async def read_charter(conn: AsyncConnection, brand: str, version: int) -> StoredCharter | None:

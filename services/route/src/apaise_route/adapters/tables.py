@@ -158,13 +158,48 @@ charters = Table(
     Index("uq_charters_digest", "brand", "digest", unique=True),
 )
 
-# One row per brand that has its own charter; `generation` counts activations.
+# One row per brand that had its own charter; `generation` counts activations, `previous` was in force before. Version 0
+# is the default charter.
 active_charters = Table(
     "active_charters",
     metadata,
     Column("brand", Text, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("previous", Integer, nullable=False),
+)
+
+# The charter that decides beside the one in force, at most one a brand, and how often it decides what.
+shadow_charters = Table(
+    "shadow_charters",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("start_time", _TIME, nullable=False),
+)
+shadow_tallies = Table(
+    "shadow_tallies",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("visibility_before", SmallInteger, primary_key=True),
+    Column("visibility_after", SmallInteger, primary_key=True),
+    Column("queue_before", SmallInteger, primary_key=True),
+    Column("queue_after", SmallInteger, primary_key=True),
+    Column("messages", BigInteger, nullable=False),
+)
+
+live_words = Table(
+    "live_words",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("list", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("word", Text, nullable=False),
+    Column("create_actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("expire_time", _TIME, nullable=False),
+    Index("ix_live_words_expire", "brand", "expire_time", "id"),
 )
 
 APPEND_ONLY: Final = (decisions, outcomes, reviews, charters)

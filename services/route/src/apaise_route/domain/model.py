@@ -287,6 +287,15 @@ class ReviewOwed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A decision not to answer, as recorded: the clause that asks for it, why, and who answers for it."""
+
+    clause: str
+    reason: str
+    reviewer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """What is decided, apart from who decided it and when."""
 
@@ -302,6 +311,8 @@ class Ruling:
     hold_then: Visibility = Visibility.NONE
     hold_finally: Visibility = Visibility.NONE
     explanation: str = ""
+    notify: tuple[Queue, ...] = ()
+    silence: Unanswered | None = None
 
 
 @dataclass(frozen=True, slots=True)

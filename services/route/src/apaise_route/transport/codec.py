@@ -18,11 +18,14 @@ from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.type.v1 import assessment_pb2, message_pb2
 from apaise_kit.core.errors import ApaiseError, invalid_field
 from apaise_kit.core.labels import LABEL_SET
-from apaise_kit.core.names import CHANNEL, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
+from apaise_kit.core.names import CHANNEL, LIVE_WORD, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
 from apaise_kit.runtime.status import status_of, status_ok
+from apaise_route.adapters.charter_store import LiveWord
 from apaise_route.adapters.store import ItemView
 from apaise_route.app.charters import CharterView
+from apaise_route.app.live import TTL, WINDOW, LiveView
 from apaise_route.app.reviews import Resolved, review_name
+from apaise_route.app.shadows import DiffView, ShadowView
 from apaise_route.domain.charter import Problem, Severity
 from apaise_route.domain.model import (
     Absence,
@@ -50,6 +53,7 @@ from apaise_route.domain.model import (
     Visibility,
     decision_name,
 )
+from apaise_route.domain.replay import Change
 
 _MAX_TEXT_BYTES: Final = 32 * 1024
 _MAX_DETAIL: Final = 256
@@ -402,7 +406,13 @@ def decision_pb(decision: Decision) -> decisions_pb.Decision:
         external_id=decision.external_id,
         review_item=REVIEW_ITEM.format(decision.brand, decision.review_item) if decision.review_item else "",
         explanation=ruling.explanation,
+        notify=map(int, ruling.notify),  # type: ignore[arg-type]
     )
+    if ruling.silence is not None:
+        silence = ruling.silence
+        pb.silence.CopyFrom(
+            decisions_pb.Silence(clause=silence.clause, reason=silence.reason, reviewer=silence.reviewer)
+        )
     for reason in ruling.reasons:
         pb.reasons.add(clause=reason.clause, visibility=int(reason.visibility), evidence=reason.evidence)
     stamp(pb.create_time, decision.create_time)
@@ -571,3 +581,100 @@ def problems_pb(problems: Iterable[Problem]) -> list[charters_pb.CharterProblem]
     return [
         charters_pb.CharterProblem(severity=_SEVERITIES[p.severity], line=p.line, message=p.message) for p in problems
     ]
+
+
+# -- charters at work
+
+
+def diff_pb(view: DiffView) -> charters_pb.DiffCharterResponse:
+    """DiffCharter's response."""
+    found = view.difference
+    labels = [label for label, _ in found.labels_changed.most_common()]
+    queues = [q for q in Queue if found.queues_before[q] != found.queues_after[q]]
+    return charters_pb.DiffCharterResponse(
+        charter=view.charter,
+        compared=found.compared,
+        changed=found.changed,
+        changes=_changes_pb(found.changes),
+        labels=[
+            charters_pb.LabelChange(label=label, messages=found.labels[label], changed=found.labels_changed[label])
+            for label in labels
+        ],
+        queues=[
+            charters_pb.QueueChange(queue=int(q), before=found.queues_before[q], after=found.queues_after[q])  # type: ignore[arg-type]
+            for q in queues
+        ],
+        examples=[
+            charters_pb.ChangedMessage(
+                message=example.message,
+                change=_change_pb(example.change),
+                clause_before=example.clause_before,
+                clause_after=example.clause_after,
+            )
+            for example in found.examples
+        ],
+        warnings=problems_pb(view.warnings),
+    )
+
+
+def shadow_pb(view: ShadowView) -> charters_pb.Shadow:
+    """A shadow."""
+    changed = {change: number for change, number in view.counts.items() if change.differs}
+    pb = charters_pb.Shadow(
+        charter=view.charter,
+        compared=sum(view.counts.values()),
+        changed=sum(changed.values()),
+        changes=_changes_pb(changed),
+    )
+    stamp(pb.start_time, view.start_time)
+    return pb
+
+
+def _changes_pb(counts: Mapping[Change, int]) -> list[charters_pb.CharterChange]:
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [_change_pb(change, number) for change, number in ordered]
+
+
+def _change_pb(change: Change, number: int = 1) -> charters_pb.CharterChange:
+    return charters_pb.CharterChange(
+        visibility_before=int(change.visibility_before),  # type: ignore[arg-type]
+        visibility_after=int(change.visibility_after),  # type: ignore[arg-type]
+        queue_before=int(change.queue_before),  # type: ignore[arg-type]
+        queue_after=int(change.queue_after),  # type: ignore[arg-type]
+        messages=number,
+    )
+
+
+def live_word(request: charters_pb.AddLiveWordRequest) -> tuple[str, int, str, timedelta]:
+    """List, kind, word and time of a word to add.
+
+    Raises:
+        InvalidArgument: the kind is left out or unknown.
+    """
+    given = request.live_word
+    if given.kind not in charters_pb.WordKind.values() or not given.kind:
+        raise invalid_field("live_word.kind", "must be WORD, NAME or HASHTAG")
+    seconds = min(max(request.ttl.seconds, 0), 366 * 86_400)
+    ttl = timedelta(seconds=seconds) if request.HasField("ttl") else TTL
+    return given.list, int(given.kind), clean(given.word).strip(), ttl
+
+
+def live_view_pb(view: LiveView) -> charters_pb.AddLiveWordResponse:
+    """AddLiveWord's response."""
+    response = charters_pb.AddLiveWordResponse(live_word=live_word_pb(view.word), hits=view.hits, seen=view.seen)
+    response.window.FromTimedelta(WINDOW)
+    return response
+
+
+def live_word_pb(word: LiveWord) -> charters_pb.LiveWord:
+    """A live word; one that was not kept has no name."""
+    pb = charters_pb.LiveWord(
+        name=LIVE_WORD.format(word.brand, word.id) if word.id else "",
+        list=word.list,
+        word=word.word,
+        kind=word.kind,  # type: ignore[arg-type]
+        create_actor=word.create_actor,
+    )
+    stamp(pb.create_time, word.create_time)
+    stamp(pb.expire_time, word.expire_time)
+    return pb
