@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 T = TypeVar("T")
 
-group = typer.Typer(help="Words added to a charter's lists while an event runs.", no_args_is_help=True)
+group = typer.Typer(
+    help="Words added to a charter's lists while an event runs.\n\n"
+    "Example: `apaise charter words add flute --list tonight --brand demo-esport --for 3h`",
+    no_args_is_help=True,
+)
 
 
 def _call(home: Home, step: Callable[[CharterServiceAsyncStub], Awaitable[T]]) -> T:

@@ -11,6 +11,8 @@ from apaise_route.domain.charter import HOUSE_COMPLAINT, Clause
 from apaise_route.domain.model import Visibility
 
 _PRECISE: Final = re.compile(r">=?\s*(0?\.9\d*|1\.0*)")
+# Pairs of cases looked at per charter: beyond, clauses are no longer compared. About a second.
+_MOST_COMPARED: Final = 100_000
 Doubt = tuple[int, bool, str]
 
 
@@ -121,22 +123,42 @@ def between_clauses(clauses: Sequence[ReadClause], switched_off: Collection[str]
     `switched_off` are those that a channel or an event turns off: they may well cover another clause elsewhere.
     """
     said: set[str] = set()
+    effort = _Effort()
     for at, later in enumerate(clauses):
         for other in (*clauses[:at], *clauses[at + 1 :]):
             if later.clause.id in said or other.clause.id in switched_off or other.clause.id in said:
                 continue
-            doubt = _against(later, other, comes_later=other in clauses[:at])
+            doubt = _against(later, other, effort, comes_later=other in clauses[:at])
             if doubt is not None:
                 said.add(later.clause.id)
                 yield doubt
 
 
-def _against(read: ReadClause, other: ReadClause, *, comes_later: bool) -> Doubt | None:
+class _Effort:
+    """How much comparing is left: a charter is read within a second or two, whatever it holds."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_COMPARED
+
+    def implied(self, read: ReadClause, other: ReadClause) -> bool:
+        """Whether the other clause's condition holds whenever this one's does, as far as there is time to see."""
+        mine = read.reading.logic if read.reading else None
+        its = other.reading.logic if other.reading else None
+        if mine is None or its is None or not mine.cases:
+            return False
+        # An atom this condition does not look at cannot follow from it.
+        if not {atom.fact for atom in its.atoms} <= {atom.fact for atom in mine.atoms}:
+            return False
+        self._left -= len(mine.cases) * len(its.opposite)
+        return self._left >= 0 and logic.implies(mine.cases, its.opposite)
+
+
+def _against(read: ReadClause, other: ReadClause, effort: _Effort, *, comes_later: bool) -> Doubt | None:
     """What another clause leaves of this one."""
     clause, over = read.clause, other.clause
-    if not _everywhere(over, clause) or not _implied(read, other):
+    if not _everywhere(over, clause) or not effort.implied(read, other):
         return None
-    both = _implied(other, read) and _everywhere(clause, over)
+    both = effort.implied(other, read) and _everywhere(clause, over)
     if clause.visibility is Visibility.KEEP and over.visibility > Visibility.KEEP:
         return (
             read.line,
@@ -162,18 +184,6 @@ def _everywhere(over: Clause, clause: Clause) -> bool:
     """Whether one clause applies wherever and whenever the other does."""
     here = not over.channels or (bool(clause.channels) and clause.channels <= over.channels)
     return here and over.event in ("", clause.event)
-
-
-def _implied(read: ReadClause, other: ReadClause) -> bool:
-    """Whether the other clause's condition holds whenever this one's does."""
-    mine = read.reading.logic if read.reading else None
-    its = other.reading.logic if other.reading else None
-    if mine is None or its is None or not mine.cases:
-        return False
-    # An atom this condition does not look at cannot follow from it.
-    if not {atom.fact for atom in its.atoms} <= {atom.fact for atom in mine.atoms}:
-        return False
-    return logic.implies(mine.cases, its.opposite)
 
 
 def _covers(over: Clause, clause: Clause) -> bool:
