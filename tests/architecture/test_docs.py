@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,17 @@ def test_the_page_of_settings_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_of_explanations_is_what_decisions_say() -> None:
+    """`python docs/generate_explanations.py` writes it."""
+    page = (DOCS / "explanations.md").read_text(encoding="utf-8")
+    assert page == runpy.run_path(str(DOCS / "generate_explanations.py"))["page"]()
+    explanations = re.findall(r"```text\n(.*?)\n\n(.*?)\n```", page, flags=re.DOTALL)
+    assert len(explanations) == 20
+    for text in (text for pair in explanations for text in pair):
+        assert len(text.split("\n")) <= 3
+        assert all(len(line) <= 100 for line in text.split("\n"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_links_to_exists(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
@@ -41,7 +53,8 @@ def test_every_decision_is_in_the_index() -> None:
 def test_the_page_on_charters_names_everything_a_charter_may_say() -> None:
     page = (DOCS / "charter.md").read_text(encoding="utf-8")
     words = set(re.findall(r"[\w-]+", page))
-    assert set(charter_yaml._TOP) | set(charter_yaml._CLAUSE) <= words
+    keys = (charter_yaml.TOP, charter_yaml.CLAUSE, charter_yaml.EVENT, charter_yaml.LIST, charter_yaml.HOURS)
+    assert set().union(*keys) <= words
     assert set(cel.MESSAGE_FACTS) | set(cel.AUTHOR_FACTS) | set(cel.LABEL_MAPS) <= words
     assert set(POSTURES) | MESH_RULES | set(LABELS) <= words
 

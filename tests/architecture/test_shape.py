@@ -17,7 +17,16 @@ SERVICES = ("ingest", "classify", "route", "train")
 CONTRACTS = {
     "ingest": ["ingest_service"],
     "classify": ["classify_service"],
-    "route": ["route_service", "charter_service", "review_service"],
+    "route": [
+        "route_service",
+        "charter_service",
+        "review_service",
+        "case_service",
+        "figures_service",
+        "preflight_service",
+        "forward_service",
+        "reply_service",
+    ],
     "train": ["train_service"],
 }
 PERSONAL = {"text", "details", "vector", "embedding", "author_key", "display_name_of_author"}

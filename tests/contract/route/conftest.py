@@ -18,8 +18,13 @@ import pytest
 import pytest_asyncio
 
 from apaise.route.v1 import route_service_pb2 as routes_pb
+from apaise.route.v1.case_service_pb2_grpc import CaseServiceStub
 from apaise.route.v1.charter_service_pb2_grpc import CharterServiceStub
 from apaise.route.v1.decision_pb2 import Decision
+from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceStub
+from apaise.route.v1.forward_service_pb2_grpc import ForwardServiceStub
+from apaise.route.v1.preflight_service_pb2_grpc import PreflightServiceStub
+from apaise.route.v1.reply_service_pb2_grpc import ReplyServiceStub
 from apaise.route.v1.review_service_pb2_grpc import ReviewServiceStub
 from apaise.route.v1.route_service_pb2_grpc import RouteServiceStub
 from apaise_kit.runtime.client import open_channel
@@ -27,16 +32,51 @@ from apaise_kit.runtime.db import Database, create_engine
 from apaise_kit.runtime.migrations import migrate
 from apaise_kit.runtime.telemetry import Telemetry
 from apaise_kit.testing import FakeClock, running, tokens
+from apaise_route.adapters.desks import NO_DESK, Desk
 from apaise_route.adapters.tables import SCHEMA, events
 from apaise_route.app.deps import Deps
 from apaise_route.bootstrap import PACKAGE, services, wire
+from apaise_route.domain.reading import Reading
+from apaise_route.domain.rephrase import Passage
+from apaise_route.testing import reading
 
 if TYPE_CHECKING:
+    from apaise.route.v1.case_service_pb2_grpc import CaseServiceAsyncStub
     from apaise.route.v1.charter_service_pb2_grpc import CharterServiceAsyncStub
+    from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceAsyncStub
+    from apaise.route.v1.forward_service_pb2_grpc import ForwardServiceAsyncStub
+    from apaise.route.v1.preflight_service_pb2_grpc import PreflightServiceAsyncStub
+    from apaise.route.v1.reply_service_pb2_grpc import ReplyServiceAsyncStub
     from apaise.route.v1.review_service_pb2_grpc import ReviewServiceAsyncStub
     from apaise.route.v1.route_service_pb2_grpc import RouteServiceAsyncStub
 
 EVERYONE = ("service", "moderator", "lead", "operator", "ml_engineer")
+
+
+class Desks(dict[str, Desk]):
+    """The desks of the brands a test says."""
+
+    def of(self, brand: str) -> Desk:
+        return self.get(brand, NO_DESK)
+
+
+class WordReader:
+    """Reads a label wherever one of its words is, and says where; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def read(
+        self, brand: str, texts: Sequence[str], language: str, *, private: bool, explain: bool
+    ) -> list[Reading]:
+        self.asked += texts
+        return [self._reading(text, explain) for text in texts]
+
+    def _reading(self, text: str, explain: bool) -> Reading:
+        found = {word: label for word, label in self.words.items() if word in text.lower()}
+        spans = [Passage(label, at := text.lower().index(word), at + len(word), 0.9) for word, label in found.items()]
+        return reading([*found.values(), *(["remove"] if found else [])]), spans if explain else []
 
 
 @dataclass
@@ -48,6 +88,8 @@ class Door:
     deps: Deps | None = None
     clock: FakeClock | None = None
     channels: list[grpc.aio.Channel] = field(default_factory=list)
+    desks: Desks = field(default_factory=Desks)
+    words: WordReader | None = None
 
     def channel(
         self, actor: str = "tester", roles: Sequence[str] = EVERYONE, brands: Sequence[str] = ("*",)
@@ -65,6 +107,21 @@ class Door:
 
     def charter(self, **caller: Any) -> CharterServiceAsyncStub:
         return CharterServiceStub(self.channel(**caller))
+
+    def case(self, **caller: Any) -> CaseServiceAsyncStub:
+        return CaseServiceStub(self.channel(**caller))
+
+    def figures(self, **caller: Any) -> FiguresServiceAsyncStub:
+        return FiguresServiceStub(self.channel(**caller))
+
+    def preflight(self, **caller: Any) -> PreflightServiceAsyncStub:
+        return PreflightServiceStub(self.channel(**caller))
+
+    def forward(self, **caller: Any) -> ForwardServiceAsyncStub:
+        return ForwardServiceStub(self.channel(**caller))
+
+    def reply(self, **caller: Any) -> ReplyServiceAsyncStub:
+        return ReplyServiceStub(self.channel(**caller))
 
     async def decide(self, *inputs: routes_pb.RouteInput) -> list[Decision]:
         """Route inputs that must all be decided."""
@@ -88,9 +145,10 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     await migrate(dsn, SCHEMA, PACKAGE)
     clock = FakeClock()
     engine = create_engine(dsn, SCHEMA)
-    deps, _ = wire(Database(engine, SCHEMA, events, clock), Telemetry.off(), clock)
+    desks, words = Desks(), WordReader()
+    deps, _ = wire(Database(engine, SCHEMA, events, clock), Telemetry.off(), clock, desks, words)
     async with running(*services(deps)) as server:
-        found = Door(server.address, server.token, deps, clock)
+        found = Door(server.address, server.token, deps, clock, desks=desks, words=words)
         yield found
         for channel in found.channels:
             await channel.close()

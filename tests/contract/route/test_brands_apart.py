@@ -8,10 +8,16 @@ from typing import Any
 import grpc
 import pytest
 
+from apaise.route.v1 import case_service_pb2 as cases
 from apaise.route.v1 import charter_service_pb2 as charters
 from apaise.route.v1 import decision_pb2 as pb
+from apaise.route.v1 import figures_service_pb2 as figures
+from apaise.route.v1 import forward_service_pb2 as forwards
+from apaise.route.v1 import preflight_service_pb2 as preflights
+from apaise.route.v1 import reply_service_pb2 as replies
 from apaise.route.v1 import review_service_pb2 as reviews
 from apaise.route.v1 import route_service_pb2 as routes
+from apaise.type.v1 import message_pb2
 from apaise_kit.runtime.status import failure_of, failure_of_status
 from apaise_route.testing import input_pb, reading
 
@@ -30,19 +36,61 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "charter/ListCharters": lambda b, d, i: charters.ListChartersRequest(parent=b),
     "charter/ActivateCharter": lambda b, d, i: charters.ActivateCharterRequest(name=f"{b}/charters/1"),
     "charter/LintCharter": lambda b, d, i: charters.LintCharterRequest(parent=b, source=SOURCE),
+    "charter/RollbackCharter": lambda b, d, i: charters.RollbackCharterRequest(parent=b),
+    "charter/DiffCharter": lambda b, d, i: charters.DiffCharterRequest(parent=b, source=SOURCE),
+    "charter/StartShadow": lambda b, d, i: charters.StartShadowRequest(name=f"{b}/charters/1"),
+    "charter/GetShadow": lambda b, d, i: charters.GetShadowRequest(parent=b),
+    "charter/StopShadow": lambda b, d, i: charters.StopShadowRequest(parent=b),
+    "charter/AddLiveWord": lambda b, d, i: charters.AddLiveWordRequest(
+        parent=b, live_word=charters.LiveWord(list="live", word="zut", kind=charters.WORD_KIND_WORD)
+    ),
+    "charter/ListLiveWords": lambda b, d, i: charters.ListLiveWordsRequest(parent=b),
+    "charter/RemoveLiveWord": lambda b, d, i: charters.RemoveLiveWordRequest(name=f"{b}/liveWords/1"),
     "review/ListReviewItems": lambda b, d, i: reviews.ListReviewItemsRequest(parent=b),
     "review/ClaimReviewItem": lambda b, d, i: reviews.ClaimReviewItemRequest(name=i),
     "review/ReleaseReviewItem": lambda b, d, i: reviews.ReleaseReviewItemRequest(name=i, etag="1"),
     "review/ResolveReviewItem": lambda b, d, i: reviews.ResolveReviewItemRequest(
         name=i, etag="1", resolution=reviews.RESOLUTION_CONFIRM
     ),
+    "review/ResolveDuplicates": lambda b, d, i: reviews.ResolveDuplicatesRequest(
+        name=i, etag="1", resolution=reviews.RESOLUTION_CONFIRM
+    ),
+    "review/AskSecondOpinion": lambda b, d, i: reviews.AskSecondOpinionRequest(name=i),
     "review/UndoResolution": lambda b, d, i: reviews.UndoResolutionRequest(name=i, etag="1"),
     "review/FollowReviews": lambda b, d, i: reviews.FollowReviewsRequest(parent=b),
+    "case/OpenCase": lambda b, d, i: cases.OpenCaseRequest(message=d.rpartition("/decisions/")[0]),
+    "case/GetCase": lambda b, d, i: cases.GetCaseRequest(name=f"{b}/cases/c"),
+    "case/ListCases": lambda b, d, i: cases.ListCasesRequest(parent=b),
+    "case/AssignCase": lambda b, d, i: cases.AssignCaseRequest(name=f"{b}/cases/c"),
+    "case/AddCaseNote": lambda b, d, i: cases.AddCaseNoteRequest(name=f"{b}/cases/c", text="x"),
+    "case/AnswerCase": lambda b, d, i: cases.AnswerCaseRequest(name=f"{b}/cases/c", text="x"),
+    "case/ReturnCase": lambda b, d, i: cases.ReturnCaseRequest(
+        name=f"{b}/cases/c", audience=message_pb2.AUDIENCE_PUBLIC
+    ),
+    "case/ReportCaseReply": lambda b, d, i: cases.ReportCaseReplyRequest(
+        name=f"{b}/cases/c", outcome=pb.ACTION_STATE_APPLIED
+    ),
+    "case/CloseCase": lambda b, d, i: cases.CloseCaseRequest(name=f"{b}/cases/c", reason="x"),
+    "case/ReopenCase": lambda b, d, i: cases.ReopenCaseRequest(name=f"{b}/cases/c"),
+    "preflight/PreflightMessage": lambda b, d, i: preflights.PreflightMessageRequest(parent=b, text="x"),
+    "forward/ListForward": lambda b, d, i: forwards.ListForwardRequest(parent=b),
+    "reply/DraftReply": lambda b, d, i: replies.DraftReplyRequest(message=d.rpartition("/decisions/")[0]),
+    "figures/GetFigures": lambda b, d, i: figures.GetFiguresRequest(name=b),
+    "case/FollowCases": lambda b, d, i: cases.FollowCasesRequest(parent=b),
 }
 
 
 def test_every_rpc_is_here() -> None:
-    modules = {"route": routes, "charter": charters, "review": reviews}
+    modules = {
+        "route": routes,
+        "charter": charters,
+        "review": reviews,
+        "case": cases,
+        "figures": figures,
+        "preflight": preflights,
+        "forward": forwards,
+        "reply": replies,
+    }
     methods = {
         f"{name}/{method.name}"
         for name, module in modules.items()
@@ -114,6 +162,8 @@ async def test_all_brands_means_all_of_ones_own(door: Any, brand: str, service: 
         ("charter", "CreateCharter", charters.CreateCharterRequest(), "moderator"),
         ("review", "FollowReviews", reviews.FollowReviewsRequest(), "lead"),
         ("review", "ClaimReviewItem", reviews.ClaimReviewItemRequest(), "service"),
+        ("case", "ReturnCase", cases.ReturnCaseRequest(), "service"),
+        ("case", "AnswerCase", cases.AnswerCaseRequest(), "operator"),
     ],
 )
 async def test_a_role_that_may_not(door: Any, service: str, method: str, request_: Any, role: str) -> None:

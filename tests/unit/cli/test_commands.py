@@ -232,6 +232,13 @@ async def test_a_charter_is_linted_without_a_mesh(tmp_path: Path, capfd: Capture
     document = json.loads(capfd.readouterr().out)
     assert document["ok"] is False
     assert any(problem["line"] == 5 and problem["severity"] == "ERROR" for problem in document["problems"])
+    assert await asyncio.to_thread(run, ["charter", "lint", str(good), str(bad)]) == 1
+    said = capfd.readouterr().out.splitlines()
+    assert f"{bad}:5: unknown label `insulte`: did you mean `insult`?" in said
+    assert (
+        f"{good}:4: warning: clause `insult` has no `explain`: people will read its id; add `explain: {{fr: …}}`"
+        in said
+    )
 
 
 @pytest.mark.parametrize(

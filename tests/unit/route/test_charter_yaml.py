@@ -61,6 +61,8 @@ BAD = [
     (clause("message.text.matches('(')"), 5, "regular expression"),
     (clause("|\n      yes.insult &&\n      yes.nope"), 7, "unknown label `nope`"),
     (clause("true" + " && true" * 300), 5, "2000 at most"),
+    (clause("yes.complaint && yes.insult"), 5, "would hide complaints"),
+    (clause("labels.insult > 1.2"), 5, "can never be reached"),
 ]
 
 
@@ -71,8 +73,6 @@ def test_each_problem_has_its_line_and_a_way_out(source: str, line: int, hint: s
 
 
 WARNED = [
-    (clause("yes.complaint && yes.insult"), 4, "would hide complaints"),
-    (clause("labels.insult > 1.2"), 5, "can never be reached"),
     (clause(rest="due: 10m"), 4, "no queue"),
     (clause(rest="review: false"), 4, "does nothing"),
     (
@@ -80,7 +80,7 @@ WARNED = [
         4,
         ">= 0.95",
     ),
-    (clause("lists.x && yes.insult").replace("clauses:", "lists: {x: {words: [a]}}\nclauses:"), 5, "mixes word lists"),
+    (clause("lists.x || yes.insult").replace("clauses:", "lists: {x: {words: [a]}}\nclauses:"), 5, "mixes word lists"),
     ("name: t\nlanguage: fr\nclauses: []\n", 3, "every message is kept"),
 ]
 
@@ -111,5 +111,5 @@ def test_no_damage_to_a_charter_raises(start: int, length: int, instead: str) ->
     source = default_source()
     damaged = source[:start] + instead + source[start + length :]
     read = read_charter(damaged)
-    assert (read.program is None) == bool(read.errors)
+    assert read.errors or read.program is not None
     assert all(problem.line <= damaged.count("\n") + 2 for problem in read.problems)

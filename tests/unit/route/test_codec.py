@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apaise.route.v1 import decision_pb2, review_service_pb2, route_service_pb2
+from apaise.route.v1 import (
+    case_service_pb2,
+    decision_pb2,
+    forward_service_pb2,
+    reply_service_pb2,
+    review_service_pb2,
+    route_service_pb2,
+)
 from apaise.type.v1 import assessment_pb2, message_pb2
 from apaise_kit.core.errors import InvalidArgument
 from apaise_route.adapters import rows
 from apaise_route.adapters.charter_yaml import default_charter
-from apaise_route.domain import model
+from apaise_route.domain import cases, forward, model, platforms, replies
 from apaise_route.domain.thread import Thread
 from apaise_route.testing import START, entry, input_pb, reading
 from apaise_route.transport import codec
@@ -34,6 +41,12 @@ ENUMS: list[tuple[type[IntEnum], Any, str]] = [
     (model.ReviewReason, review_service_pb2.ReviewReason, "REVIEW_REASON_"),
     (model.ReviewState, review_service_pb2.ReviewState, "REVIEW_STATE_"),
     (model.Resolution, review_service_pb2.Resolution, "RESOLUTION_"),
+    (cases.CaseState, case_service_pb2.CaseState, "CASE_STATE_"),
+    (cases.Tension, case_service_pb2.Tension, "TENSION_"),
+    (cases.EntryKind, case_service_pb2.CaseEntryKind, "CASE_ENTRY_KIND_"),
+    (forward.ForwardReason, forward_service_pb2.ForwardReason, "FORWARD_REASON_"),
+    (replies.DraftNote, reply_service_pb2.DraftNote, "DRAFT_NOTE_"),
+    (platforms.LegVerdict, case_service_pb2.LegVerdict, "LEG_VERDICT_"),
 ]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
+from apaise_route.adapters.case_store import TeamLoad
 from apaise_route.adapters.charter_yaml import compile_charter, default_charter
 from apaise_route.adapters.metrics import Metrics
 from apaise_route.adapters.store import QueueDepth
@@ -58,3 +59,12 @@ def test_a_queue_nobody_waits_in_reads_zero() -> None:
     metrics = Metrics(MeterProvider([reader]).get_meter("t"), default_charter().charter)
     metrics.measured([], START)
     assert {value for _, _, value in points(reader)} == {0}
+
+
+def test_what_teams_owe_is_shown_by_team() -> None:
+    reader = InMemoryMetricReader()
+    metrics = Metrics(MeterProvider([reader]).get_meter("t"), default_charter().charter)
+    metrics.loaded([TeamLoad(Queue.CARE, 5, 2)])
+    seen = {name: value for name, labels, value in points(reader) if labels == {"team": "CARE"}}
+    assert seen == {"apaise_route_cases_waiting": 5, "apaise_route_cases_late": 2}
+    assert sum(value for name, _, value in points(reader) if name == "apaise_route_cases_late") == 2

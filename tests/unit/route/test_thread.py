@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apaise_kit.core.errors import Aborted, FailedPrecondition
-from apaise_route.adapters.charter_yaml import default_charter
+from apaise_route.adapters.charter_yaml import compile_charter, default_charter
 from apaise_route.domain.model import (
     Absence,
+    Audience,
     Cause,
     Correction,
     Decision,
     Moderation,
+    Queue,
     Resolution,
     Review,
     ReviewReason,
@@ -308,3 +310,32 @@ def test_whatever_happens_the_sequence_stays_whole(happened: list[RouteInput | s
     assert sum(item.waiting for item in story.thread.touched.values()) <= 1
     held = bool(decisions) and decisions[-1].ruling.visibility is HOLD
     assert not held or decisions[-1].ruling.hold_expire_time is not None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said", "kept"),
+    [("false", None, None), ("true", None, True), ("true", False, False), ("false", True, True)],
+)
+def test_a_private_message_trains_only_where_the_charter_lets_it(
+    allowed: str, said: bool | None, kept: bool | None
+) -> None:
+    source = f"name: t\nlanguage: fr\ntraining: {{private_messages: {allowed}}}\nclauses: []\n"
+    charter = compile_charter(source, "brands/b/charters/1")
+    thread = Thread("b", "m")
+    given = entry(reading(), audience=Audience.PRIVATE, may_train=said)
+    thread.route(given, charter, START, lambda: "id")
+    assert thread.texts[1].message.may_train is kept
+
+
+def test_whom_to_notify_is_told_once() -> None:
+    source = (
+        "name: t\nlanguage: fr\nclauses:\n"
+        "  - {id: a, when: yes.spam, visibility: HOLD, queue: moderator, notify: [legal], explain: {fr: x}}\n"
+    )
+    charter = compile_charter(source, "brands/b/charters/1")
+    thread = Thread("b", "m")
+    first = thread.route(entry(reading(["spam"])), charter, START, lambda: "id")
+    later = thread.expire_hold(charter, START + timedelta(hours=1), lambda: "id2")
+    assert first.ruling.notify == (Queue.LEGAL,)
+    assert later is not None
+    assert later.ruling.notify == ()

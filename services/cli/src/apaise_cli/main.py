@@ -9,7 +9,23 @@ from collections.abc import Sequence
 
 import typer
 
-from apaise_cli.commands import bench, charter, classify, demo, evaluate, house, mesh, models, replay, review
+from apaise_cli.commands import (
+    bench,
+    case,
+    charter,
+    classify,
+    demo,
+    draft,
+    evaluate,
+    figures,
+    forward,
+    house,
+    mesh,
+    models,
+    preflight,
+    replay,
+    review,
+)
 from apaise_cli.errors import CliError
 from apaise_cli.screen import Screen, open_screen
 
@@ -21,7 +37,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
-for _commands in (mesh, demo, classify, replay, review, charter, models, house, evaluate, bench):
+for _commands in (
+    mesh,
+    demo,
+    classify,
+    preflight,
+    replay,
+    review,
+    case,
+    draft,
+    figures,
+    forward,
+    charter,
+    models,
+    house,
+    evaluate,
+    bench,
+):
     _commands.register(app)
 
 

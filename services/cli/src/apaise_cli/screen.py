@@ -37,7 +37,8 @@ class Screen:
             self.emit(document)
             return
         for renderable in renderables:
-            self.out.print(renderable, markup=False)
+            # A line of text stays one line, however long: people grep for it.
+            self.out.print(renderable, markup=False, soft_wrap=isinstance(renderable, str))
 
     def emit(self, document: Mapping[str, Any] | list[Any]) -> None:
         """Write the one JSON document. A second one would break the rule, so it is a bug and says so."""

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from apaise.route.v1 import decision_pb2 as _decision_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -19,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _WordKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WordKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORD_KIND_UNSPECIFIED: _WordKind.ValueType  # 0
+    """Never sent."""
+    WORD_KIND_WORD: _WordKind.ValueType  # 1
+    """Whatever its case, accents and light disguises."""
+    WORD_KIND_NAME: _WordKind.ValueType  # 2
+    """Whatever its case and accents, without disguises."""
+    WORD_KIND_HASHTAG: _WordKind.ValueType  # 3
+    """Only with its `#`."""
+
+class WordKind(_WordKind, metaclass=_WordKindEnumTypeWrapper):
+    """How a live word is looked for; see the lists of a charter."""
+
+WORD_KIND_UNSPECIFIED: WordKind.ValueType  # 0
+"""Never sent."""
+WORD_KIND_WORD: WordKind.ValueType  # 1
+"""Whatever its case, accents and light disguises."""
+WORD_KIND_NAME: WordKind.ValueType  # 2
+"""Whatever its case and accents, without disguises."""
+WORD_KIND_HASHTAG: WordKind.ValueType  # 3
+"""Only with its `#`."""
+Global___WordKind: _TypeAlias = WordKind  # noqa: Y015
 
 @_typing.final
 class Charter(_message.Message):
@@ -390,3 +420,693 @@ class LintCharterResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LintCharterResponse: _TypeAlias = LintCharterResponse  # noqa: Y015
+
+@_typing.final
+class RollbackCharterRequest(_message.Message):
+    """RollbackCharter's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    etag: _builtins.str
+    """The etag of the version in force as last read; another is ABORTED. Empty: whatever is in force."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackCharterRequest: _TypeAlias = RollbackCharterRequest  # noqa: Y015
+
+@_typing.final
+class RollbackCharterResponse(_message.Message):
+    """RollbackCharter's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def charter(self) -> Global___Charter:
+        """The version, in force."""
+
+    def __init__(
+        self,
+        *,
+        charter: Global___Charter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charter", b"charter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charter", b"charter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackCharterResponse: _TypeAlias = RollbackCharterResponse  # noqa: Y015
+
+@_typing.final
+class CharterChange(_message.Message):
+    """How many messages two charters decide in this way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VISIBILITY_BEFORE_FIELD_NUMBER: _builtins.int
+    VISIBILITY_AFTER_FIELD_NUMBER: _builtins.int
+    QUEUE_BEFORE_FIELD_NUMBER: _builtins.int
+    QUEUE_AFTER_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    visibility_before: _decision_pb2.Visibility.ValueType
+    """What becomes of them by the charter in force."""
+    visibility_after: _decision_pb2.Visibility.ValueType
+    """And by the other."""
+    queue_before: _decision_pb2.Queue.ValueType
+    """Who owes the next step by the charter in force."""
+    queue_after: _decision_pb2.Queue.ValueType
+    """And by the other."""
+    messages: _builtins.int
+    """How many messages."""
+    def __init__(
+        self,
+        *,
+        visibility_before: _decision_pb2.Visibility.ValueType = ...,
+        visibility_after: _decision_pb2.Visibility.ValueType = ...,
+        queue_before: _decision_pb2.Queue.ValueType = ...,
+        queue_after: _decision_pb2.Queue.ValueType = ...,
+        messages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "queue_after", b"queue_after", "queue_before", b"queue_before", "visibility_after", b"visibility_after", "visibility_before", b"visibility_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CharterChange: _TypeAlias = CharterChange  # noqa: Y015
+
+@_typing.final
+class LabelChange(_message.Message):
+    """What changes among the messages of one label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label's id."""
+    messages: _builtins.int
+    """Messages that have it."""
+    changed: _builtins.int
+    """Those among them that are decided otherwise."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        messages: _builtins.int = ...,
+        changed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "label", b"label", "messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelChange: _TypeAlias = LabelChange  # noqa: Y015
+
+@_typing.final
+class QueueChange(_message.Message):
+    """What changes for one queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    queue: _decision_pb2.Queue.ValueType
+    """The queue."""
+    before: _builtins.int
+    """Messages it is owed by the charter in force."""
+    after: _builtins.int
+    """And by the other."""
+    def __init__(
+        self,
+        *,
+        queue: _decision_pb2.Queue.ValueType = ...,
+        before: _builtins.int = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueChange: _TypeAlias = QueueChange  # noqa: Y015
+
+@_typing.final
+class ChangedMessage(_message.Message):
+    """One message that would be decided otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CLAUSE_BEFORE_FIELD_NUMBER: _builtins.int
+    CLAUSE_AFTER_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """The message."""
+    clause_before: _builtins.str
+    """The clause, or rule of the mesh, that decides by the charter in force."""
+    clause_after: _builtins.str
+    """And by the other."""
+    @_builtins.property
+    def change(self) -> Global___CharterChange:
+        """How."""
+
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        change: Global___CharterChange | None = ...,
+        clause_before: _builtins.str = ...,
+        clause_after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "clause_after", b"clause_after", "clause_before", b"clause_before", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangedMessage: _TypeAlias = ChangedMessage  # noqa: Y015
+
+@_typing.final
+class DiffCharterRequest(_message.Message):
+    """DiffCharter's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    source: _builtins.str
+    """The YAML."""
+    messages: _builtins.int
+    """The latest messages, at most this many, 1 to 5000; 0 means 1000."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        source: _builtins.str = ...,
+        messages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "parent", b"parent", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffCharterRequest: _TypeAlias = DiffCharterRequest  # noqa: Y015
+
+@_typing.final
+class DiffCharterResponse(_message.Message):
+    """DiffCharter's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARTER_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    charter: _builtins.str
+    """The charter in force: `brands/{brand}/charters/{version}` or `defaults/charters/{version}`."""
+    compared: _builtins.int
+    """Messages decided again."""
+    changed: _builtins.int
+    """Those that would be decided otherwise."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CharterChange]:
+        """By how they change, most messages first."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelChange]:
+        """By label, those of which something changes, most changes first."""
+
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueChange]:
+        """By queue, those of which the number changes."""
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangedMessage]:
+        """Up to 20 of the messages, the latest first."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___CharterProblem]:
+        """The text's warnings."""
+
+    def __init__(
+        self,
+        *,
+        charter: _builtins.str = ...,
+        compared: _builtins.int = ...,
+        changed: _builtins.int = ...,
+        changes: _abc.Iterable[Global___CharterChange] | None = ...,
+        labels: _abc.Iterable[Global___LabelChange] | None = ...,
+        queues: _abc.Iterable[Global___QueueChange] | None = ...,
+        examples: _abc.Iterable[Global___ChangedMessage] | None = ...,
+        warnings: _abc.Iterable[Global___CharterProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "changes", b"changes", "charter", b"charter", "compared", b"compared", "examples", b"examples", "labels", b"labels", "queues", b"queues", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffCharterResponse: _TypeAlias = DiffCharterResponse  # noqa: Y015
+
+@_typing.final
+class Shadow(_message.Message):
+    """A charter that decides without acting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARTER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    charter: _builtins.str
+    """The version."""
+    compared: _builtins.int
+    """Messages decided by both."""
+    changed: _builtins.int
+    """Those decided otherwise."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CharterChange]:
+        """By how they differ, most messages first."""
+
+    def __init__(
+        self,
+        *,
+        charter: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        compared: _builtins.int = ...,
+        changed: _builtins.int = ...,
+        changes: _abc.Iterable[Global___CharterChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "changes", b"changes", "charter", b"charter", "compared", b"compared", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shadow: _TypeAlias = Shadow  # noqa: Y015
+
+@_typing.final
+class StartShadowRequest(_message.Message):
+    """StartShadow's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The version."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartShadowRequest: _TypeAlias = StartShadowRequest  # noqa: Y015
+
+@_typing.final
+class StartShadowResponse(_message.Message):
+    """StartShadow's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHADOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shadow(self) -> Global___Shadow:
+        """The shadow."""
+
+    def __init__(
+        self,
+        *,
+        shadow: Global___Shadow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartShadowResponse: _TypeAlias = StartShadowResponse  # noqa: Y015
+
+@_typing.final
+class GetShadowRequest(_message.Message):
+    """GetShadow's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetShadowRequest: _TypeAlias = GetShadowRequest  # noqa: Y015
+
+@_typing.final
+class GetShadowResponse(_message.Message):
+    """GetShadow's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHADOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shadow(self) -> Global___Shadow:
+        """The shadow; NOT_FOUND when there is none."""
+
+    def __init__(
+        self,
+        *,
+        shadow: Global___Shadow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetShadowResponse: _TypeAlias = GetShadowResponse  # noqa: Y015
+
+@_typing.final
+class StopShadowRequest(_message.Message):
+    """StopShadow's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopShadowRequest: _TypeAlias = StopShadowRequest  # noqa: Y015
+
+@_typing.final
+class StopShadowResponse(_message.Message):
+    """StopShadow's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopShadowResponse: _TypeAlias = StopShadowResponse  # noqa: Y015
+
+@_typing.final
+class LiveWord(_message.Message):
+    """A word in one of the charter's lists for a while."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CREATE_ACTOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`brands/{brand}/liveWords/{live_word}`."""
+    list: _builtins.str
+    """The list's id."""
+    word: _builtins.str
+    """The word or phrase, up to 100 characters."""
+    kind: Global___WordKind.ValueType
+    """How it is looked for."""
+    create_actor: _builtins.str
+    """Who added it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stops counting."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        list: _builtins.str = ...,
+        word: _builtins.str = ...,
+        kind: Global___WordKind.ValueType = ...,
+        create_actor: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_actor", b"create_actor", "create_time", b"create_time", "expire_time", b"expire_time", "kind", b"kind", "list", b"list", "name", b"name", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveWord: _TypeAlias = LiveWord  # noqa: Y015
+
+@_typing.final
+class AddLiveWordRequest(_message.Message):
+    """AddLiveWord's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    LIVE_WORD_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    validate_only: _builtins.bool
+    """Only tell what it would have hit."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    @_builtins.property
+    def live_word(self) -> Global___LiveWord:
+        """The word, its list and kind."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long it counts, a minute to 30 days; left out: 4 hours."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        live_word: Global___LiveWord | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["live_word", b"live_word", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_word", b"live_word", "parent", b"parent", "request_id", b"request_id", "ttl", b"ttl", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddLiveWordRequest: _TypeAlias = AddLiveWordRequest  # noqa: Y015
+
+@_typing.final
+class AddLiveWordResponse(_message.Message):
+    """AddLiveWord's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIVE_WORD_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    hits: _builtins.int
+    """Messages of the last minutes that hold it."""
+    seen: _builtins.int
+    """Messages of the last minutes that were looked at, 5000 at most."""
+    @_builtins.property
+    def live_word(self) -> Global___LiveWord:
+        """The word as kept; without a name when it was not."""
+
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """How far back they go."""
+
+    def __init__(
+        self,
+        *,
+        live_word: Global___LiveWord | None = ...,
+        hits: _builtins.int = ...,
+        seen: _builtins.int = ...,
+        window: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["live_word", b"live_word", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "live_word", b"live_word", "seen", b"seen", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddLiveWordResponse: _TypeAlias = AddLiveWordResponse  # noqa: Y015
+
+@_typing.final
+class ListLiveWordsRequest(_message.Message):
+    """ListLiveWords' request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """Where the last page ended."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLiveWordsRequest: _TypeAlias = ListLiveWordsRequest  # noqa: Y015
+
+@_typing.final
+class ListLiveWordsResponse(_message.Message):
+    """ListLiveWords' response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIVE_WORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def live_words(self) -> _containers.RepeatedCompositeFieldContainer[Global___LiveWord]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        live_words: _abc.Iterable[Global___LiveWord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_words", b"live_words", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLiveWordsResponse: _TypeAlias = ListLiveWordsResponse  # noqa: Y015
+
+@_typing.final
+class RemoveLiveWordRequest(_message.Message):
+    """RemoveLiveWord's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The word."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveLiveWordRequest: _TypeAlias = RemoveLiveWordRequest  # noqa: Y015
+
+@_typing.final
+class RemoveLiveWordResponse(_message.Message):
+    """RemoveLiveWord's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveLiveWordResponse: _TypeAlias = RemoveLiveWordResponse  # noqa: Y015

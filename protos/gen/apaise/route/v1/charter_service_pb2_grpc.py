@@ -61,6 +61,46 @@ class CharterServiceStub:
                 request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.LintCharterRequest.SerializeToString,
                 response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.LintCharterResponse.FromString,
                 _registered_method=True)
+        self.RollbackCharter = channel.unary_unary(
+                '/apaise.route.v1.CharterService/RollbackCharter',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RollbackCharterRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RollbackCharterResponse.FromString,
+                _registered_method=True)
+        self.DiffCharter = channel.unary_unary(
+                '/apaise.route.v1.CharterService/DiffCharter',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.DiffCharterRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.DiffCharterResponse.FromString,
+                _registered_method=True)
+        self.StartShadow = channel.unary_unary(
+                '/apaise.route.v1.CharterService/StartShadow',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StartShadowRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StartShadowResponse.FromString,
+                _registered_method=True)
+        self.GetShadow = channel.unary_unary(
+                '/apaise.route.v1.CharterService/GetShadow',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.GetShadowRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.GetShadowResponse.FromString,
+                _registered_method=True)
+        self.StopShadow = channel.unary_unary(
+                '/apaise.route.v1.CharterService/StopShadow',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StopShadowRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StopShadowResponse.FromString,
+                _registered_method=True)
+        self.AddLiveWord = channel.unary_unary(
+                '/apaise.route.v1.CharterService/AddLiveWord',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.AddLiveWordRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.AddLiveWordResponse.FromString,
+                _registered_method=True)
+        self.ListLiveWords = channel.unary_unary(
+                '/apaise.route.v1.CharterService/ListLiveWords',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.ListLiveWordsRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.ListLiveWordsResponse.FromString,
+                _registered_method=True)
+        self.RemoveLiveWord = channel.unary_unary(
+                '/apaise.route.v1.CharterService/RemoveLiveWord',
+                request_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RemoveLiveWordRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RemoveLiveWordResponse.FromString,
+                _registered_method=True)
 
 
 class CharterServiceServicer:
@@ -104,6 +144,65 @@ class CharterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackCharter(self, request, context):
+        """Puts the version back in force that was before the present one; the default charter when there was none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffCharter(self, request, context):
+        """Decides the latest messages again, with the assessments they had, by the charter in force and by a text, and tells
+        what would change. Keeps nothing. Quotas of actions are left out of both.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartShadow(self, request, context):
+        """Has a version decide every message beside the one in force, without acting, and counts what it decides otherwise.
+        One a brand; another version starts from nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetShadow(self, request, context):
+        """What the shadow has decided otherwise so far.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopShadow(self, request, context):
+        """Ends the shadow; its counts are forgotten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddLiveWord(self, request, context):
+        """Adds a word to a list the charter marks `live`, for a while, from the next message on; or, with `validate_only`,
+        only tells how many of the latest messages it would have hit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLiveWords(self, request, context):
+        """Lists a brand's live words that are in force, the first to expire first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveLiveWord(self, request, context):
+        """Takes a live word out before its time; one that is out already stays so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CharterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +230,46 @@ def add_CharterServiceServicer_to_server(servicer, server):
                     servicer.LintCharter,
                     request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.LintCharterRequest.FromString,
                     response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.LintCharterResponse.SerializeToString,
+            ),
+            'RollbackCharter': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackCharter,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RollbackCharterRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RollbackCharterResponse.SerializeToString,
+            ),
+            'DiffCharter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffCharter,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.DiffCharterRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.DiffCharterResponse.SerializeToString,
+            ),
+            'StartShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartShadow,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StartShadowRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StartShadowResponse.SerializeToString,
+            ),
+            'GetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShadow,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.GetShadowRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.GetShadowResponse.SerializeToString,
+            ),
+            'StopShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopShadow,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StopShadowRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.StopShadowResponse.SerializeToString,
+            ),
+            'AddLiveWord': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddLiveWord,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.AddLiveWordRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.AddLiveWordResponse.SerializeToString,
+            ),
+            'ListLiveWords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLiveWords,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.ListLiveWordsRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.ListLiveWordsResponse.SerializeToString,
+            ),
+            'RemoveLiveWord': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveLiveWord,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RemoveLiveWordRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_charter__service__pb2.RemoveLiveWordResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +409,222 @@ class CharterService:
             '/apaise.route.v1.CharterService/LintCharter',
             apaise_dot_route_dot_v1_dot_charter__service__pb2.LintCharterRequest.SerializeToString,
             apaise_dot_route_dot_v1_dot_charter__service__pb2.LintCharterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackCharter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/RollbackCharter',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.RollbackCharterRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.RollbackCharterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffCharter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/DiffCharter',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.DiffCharterRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.DiffCharterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/StartShadow',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.StartShadowRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.StartShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/GetShadow',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.GetShadowRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.GetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/StopShadow',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.StopShadowRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.StopShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddLiveWord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/AddLiveWord',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.AddLiveWordRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.AddLiveWordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLiveWords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/ListLiveWords',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.ListLiveWordsRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.ListLiveWordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveLiveWord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.CharterService/RemoveLiveWord',
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.RemoveLiveWordRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_charter__service__pb2.RemoveLiveWordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,28 @@ class CharterServiceStub:
     """Puts a version in force for every message decided from now on."""
     LintCharter: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.LintCharterRequest, _charter_service_pb2.LintCharterResponse]
     """Reads a text as CreateCharter would and tells its problems; keeps nothing."""
+    RollbackCharter: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.RollbackCharterRequest, _charter_service_pb2.RollbackCharterResponse]
+    """Puts the version back in force that was before the present one; the default charter when there was none."""
+    DiffCharter: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.DiffCharterRequest, _charter_service_pb2.DiffCharterResponse]
+    """Decides the latest messages again, with the assessments they had, by the charter in force and by a text, and tells
+    what would change. Keeps nothing. Quotas of actions are left out of both.
+    """
+    StartShadow: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.StartShadowRequest, _charter_service_pb2.StartShadowResponse]
+    """Has a version decide every message beside the one in force, without acting, and counts what it decides otherwise.
+    One a brand; another version starts from nothing.
+    """
+    GetShadow: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.GetShadowRequest, _charter_service_pb2.GetShadowResponse]
+    """What the shadow has decided otherwise so far."""
+    StopShadow: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.StopShadowRequest, _charter_service_pb2.StopShadowResponse]
+    """Ends the shadow; its counts are forgotten."""
+    AddLiveWord: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.AddLiveWordRequest, _charter_service_pb2.AddLiveWordResponse]
+    """Adds a word to a list the charter marks `live`, for a while, from the next message on; or, with `validate_only`,
+    only tells how many of the latest messages it would have hit.
+    """
+    ListLiveWords: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.ListLiveWordsRequest, _charter_service_pb2.ListLiveWordsResponse]
+    """Lists a brand's live words that are in force, the first to expire first."""
+    RemoveLiveWord: _grpc.UnaryUnaryMultiCallable[_charter_service_pb2.RemoveLiveWordRequest, _charter_service_pb2.RemoveLiveWordResponse]
+    """Takes a live word out before its time; one that is out already stays so."""
 
 @_typing.type_check_only
 class CharterServiceAsyncStub(CharterServiceStub):
@@ -67,6 +89,28 @@ class CharterServiceAsyncStub(CharterServiceStub):
     """Puts a version in force for every message decided from now on."""
     LintCharter: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.LintCharterRequest, _charter_service_pb2.LintCharterResponse]  # type: ignore[assignment]
     """Reads a text as CreateCharter would and tells its problems; keeps nothing."""
+    RollbackCharter: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.RollbackCharterRequest, _charter_service_pb2.RollbackCharterResponse]  # type: ignore[assignment]
+    """Puts the version back in force that was before the present one; the default charter when there was none."""
+    DiffCharter: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.DiffCharterRequest, _charter_service_pb2.DiffCharterResponse]  # type: ignore[assignment]
+    """Decides the latest messages again, with the assessments they had, by the charter in force and by a text, and tells
+    what would change. Keeps nothing. Quotas of actions are left out of both.
+    """
+    StartShadow: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.StartShadowRequest, _charter_service_pb2.StartShadowResponse]  # type: ignore[assignment]
+    """Has a version decide every message beside the one in force, without acting, and counts what it decides otherwise.
+    One a brand; another version starts from nothing.
+    """
+    GetShadow: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.GetShadowRequest, _charter_service_pb2.GetShadowResponse]  # type: ignore[assignment]
+    """What the shadow has decided otherwise so far."""
+    StopShadow: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.StopShadowRequest, _charter_service_pb2.StopShadowResponse]  # type: ignore[assignment]
+    """Ends the shadow; its counts are forgotten."""
+    AddLiveWord: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.AddLiveWordRequest, _charter_service_pb2.AddLiveWordResponse]  # type: ignore[assignment]
+    """Adds a word to a list the charter marks `live`, for a while, from the next message on; or, with `validate_only`,
+    only tells how many of the latest messages it would have hit.
+    """
+    ListLiveWords: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.ListLiveWordsRequest, _charter_service_pb2.ListLiveWordsResponse]  # type: ignore[assignment]
+    """Lists a brand's live words that are in force, the first to expire first."""
+    RemoveLiveWord: _aio.UnaryUnaryMultiCallable[_charter_service_pb2.RemoveLiveWordRequest, _charter_service_pb2.RemoveLiveWordResponse]  # type: ignore[assignment]
+    """Takes a live word out before its time; one that is out already stays so."""
 
 class CharterServiceServicer(metaclass=_abc_1.ABCMeta):
     """A brand's charter: what it deletes, hides, holds, answers and to whom it hands what, as versioned YAML with conditions in
@@ -114,5 +158,75 @@ class CharterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_charter_service_pb2.LintCharterResponse, _abc.Awaitable[_charter_service_pb2.LintCharterResponse]]:
         """Reads a text as CreateCharter would and tells its problems; keeps nothing."""
+
+    @_abc_1.abstractmethod
+    def RollbackCharter(
+        self,
+        request: _charter_service_pb2.RollbackCharterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.RollbackCharterResponse, _abc.Awaitable[_charter_service_pb2.RollbackCharterResponse]]:
+        """Puts the version back in force that was before the present one; the default charter when there was none."""
+
+    @_abc_1.abstractmethod
+    def DiffCharter(
+        self,
+        request: _charter_service_pb2.DiffCharterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.DiffCharterResponse, _abc.Awaitable[_charter_service_pb2.DiffCharterResponse]]:
+        """Decides the latest messages again, with the assessments they had, by the charter in force and by a text, and tells
+        what would change. Keeps nothing. Quotas of actions are left out of both.
+        """
+
+    @_abc_1.abstractmethod
+    def StartShadow(
+        self,
+        request: _charter_service_pb2.StartShadowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.StartShadowResponse, _abc.Awaitable[_charter_service_pb2.StartShadowResponse]]:
+        """Has a version decide every message beside the one in force, without acting, and counts what it decides otherwise.
+        One a brand; another version starts from nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def GetShadow(
+        self,
+        request: _charter_service_pb2.GetShadowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.GetShadowResponse, _abc.Awaitable[_charter_service_pb2.GetShadowResponse]]:
+        """What the shadow has decided otherwise so far."""
+
+    @_abc_1.abstractmethod
+    def StopShadow(
+        self,
+        request: _charter_service_pb2.StopShadowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.StopShadowResponse, _abc.Awaitable[_charter_service_pb2.StopShadowResponse]]:
+        """Ends the shadow; its counts are forgotten."""
+
+    @_abc_1.abstractmethod
+    def AddLiveWord(
+        self,
+        request: _charter_service_pb2.AddLiveWordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.AddLiveWordResponse, _abc.Awaitable[_charter_service_pb2.AddLiveWordResponse]]:
+        """Adds a word to a list the charter marks `live`, for a while, from the next message on; or, with `validate_only`,
+        only tells how many of the latest messages it would have hit.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLiveWords(
+        self,
+        request: _charter_service_pb2.ListLiveWordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.ListLiveWordsResponse, _abc.Awaitable[_charter_service_pb2.ListLiveWordsResponse]]:
+        """Lists a brand's live words that are in force, the first to expire first."""
+
+    @_abc_1.abstractmethod
+    def RemoveLiveWord(
+        self,
+        request: _charter_service_pb2.RemoveLiveWordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charter_service_pb2.RemoveLiveWordResponse, _abc.Awaitable[_charter_service_pb2.RemoveLiveWordResponse]]:
+        """Takes a live word out before its time; one that is out already stays so."""
 
 def add_CharterServiceServicer_to_server(servicer: CharterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

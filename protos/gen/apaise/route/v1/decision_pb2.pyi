@@ -259,12 +259,14 @@ class Reason(_message.Message):
     VISIBILITY_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     clause: _builtins.str
-    """The clause's id, or a rule of the mesh itself: `complaint-cap`, `failure-policy`, `audit`, `default`."""
+    """The clause's id, or a rule of the mesh itself: `complaint-cap`, `failure-policy`, `autonomy`,
+    `action-quota`, `audit`, `default`.
+    """
     visibility: Global___Visibility.ValueType
     """What this reason alone asked for."""
     @_builtins.property
     def evidence(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """The labels its condition read, with what they were."""
+        """The labels its condition read, with what they were; for `clause-failed`, the clauses whose condition failed."""
 
     def __init__(
         self,
@@ -315,6 +317,8 @@ class Decision(_message.Message):
     REVIEW_ITEM_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
+    SILENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`brands/{brand}/messages/{message}/decisions/{decision}`."""
     message: _builtins.str
@@ -358,7 +362,7 @@ class Decision(_message.Message):
     review_item: _builtins.str
     """Review item it opened, if any."""
     explanation: _builtins.str
-    """The sentence a moderator reads, in the brand's language: why."""
+    """What a moderator reads, in the brand's language, up to three lines: what and why, who does what next, what else."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Every reason that counted, the deciding one first."""
@@ -382,6 +386,14 @@ class Decision(_message.Message):
     @_builtins.property
     def outcome(self) -> Global___ActionOutcome:
         """What the publishing tool reported, if it did."""
+
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[Global___Queue.ValueType]:
+        """Who hears of it at once, beside the queue that owes the step."""
+
+    @_builtins.property
+    def silence(self) -> Global___Silence:
+        """The choice not to answer, if it was made."""
 
     def __init__(
         self,
@@ -414,14 +426,46 @@ class Decision(_message.Message):
         review_item: _builtins.str = ...,
         explanation: _builtins.str = ...,
         outcome: Global___ActionOutcome | None = ...,
+        notify: _abc.Iterable[Global___Queue.ValueType] | None = ...,
+        silence: Global___Silence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "hold_expire_time", b"hold_expire_time", "outcome", b"outcome", "provenance", b"provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "hold_expire_time", b"hold_expire_time", "outcome", b"outcome", "provenance", b"provenance", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absence", b"absence", "actor", b"actor", "automated", b"automated", "cause", b"cause", "channel", b"channel", "charter", b"charter", "charter_digest", b"charter_digest", "clause", b"clause", "create_time", b"create_time", "due_time", b"due_time", "edit_revision", b"edit_revision", "explanation", b"explanation", "external_id", b"external_id", "ground", b"ground", "hold_expire_time", b"hold_expire_time", "hold_then", b"hold_then", "message", b"message", "name", b"name", "outcome", b"outcome", "priority", b"priority", "provenance", b"provenance", "queue", b"queue", "reasons", b"reasons", "reply_posture", b"reply_posture", "review_item", b"review_item", "sequence", b"sequence", "supersedes", b"supersedes", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absence", b"absence", "actor", b"actor", "automated", b"automated", "cause", b"cause", "channel", b"channel", "charter", b"charter", "charter_digest", b"charter_digest", "clause", b"clause", "create_time", b"create_time", "due_time", b"due_time", "edit_revision", b"edit_revision", "explanation", b"explanation", "external_id", b"external_id", "ground", b"ground", "hold_expire_time", b"hold_expire_time", "hold_then", b"hold_then", "message", b"message", "name", b"name", "notify", b"notify", "outcome", b"outcome", "priority", b"priority", "provenance", b"provenance", "queue", b"queue", "reasons", b"reasons", "reply_posture", b"reply_posture", "review_item", b"review_item", "sequence", b"sequence", "silence", b"silence", "supersedes", b"supersedes", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Silence(_message.Message):
+    """Strategic silence: a decision not to answer, made in the charter and recorded with each message it covers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAUSE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    clause: _builtins.str
+    """The clause that asks for it."""
+    reason: _builtins.str
+    """Why."""
+    reviewer: _builtins.str
+    """Who answers for it."""
+    def __init__(
+        self,
+        *,
+        clause: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clause", b"clause", "reason", b"reason", "reviewer", b"reviewer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Silence: _TypeAlias = Silence  # noqa: Y015
 
 @_typing.final
 class ActionOutcome(_message.Message):

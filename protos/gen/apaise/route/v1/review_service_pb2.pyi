@@ -46,6 +46,8 @@ class _ReviewReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewRe
     """Something was taken down as illegal."""
     REVIEW_REASON_EDITED: _ReviewReason.ValueType  # 7
     """The text changed after a person had decided."""
+    REVIEW_REASON_SECOND_OPINION: _ReviewReason.ValueType  # 8
+    """A moderator asked for a second opinion."""
 
 class ReviewReason(_ReviewReason, metaclass=_ReviewReasonEnumTypeWrapper):
     """Why an item is in the queue."""
@@ -66,6 +68,8 @@ REVIEW_REASON_ILLEGAL: ReviewReason.ValueType  # 6
 """Something was taken down as illegal."""
 REVIEW_REASON_EDITED: ReviewReason.ValueType  # 7
 """The text changed after a person had decided."""
+REVIEW_REASON_SECOND_OPINION: ReviewReason.ValueType  # 8
+"""A moderator asked for a second opinion."""
 Global___ReviewReason: _TypeAlias = ReviewReason  # noqa: Y015
 
 class _ReviewState:
@@ -729,6 +733,140 @@ class UndoResolutionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UndoResolutionResponse: _TypeAlias = UndoResolutionResponse  # noqa: Y015
+
+@_typing.final
+class ResolveDuplicatesRequest(_message.Message):
+    """ResolveDuplicates' request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The item; the caller must hold its lease."""
+    etag: _builtins.str
+    """The etag as last read; another is ABORTED."""
+    resolution: Global___Resolution.ValueType
+    """CONFIRM or CORRECT."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, up to 90 characters: the same again gets the same answer for the item."""
+    @_builtins.property
+    def correction(self) -> Global___Correction:
+        """What is right instead: with CORRECT only."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        resolution: Global___Resolution.ValueType = ...,
+        correction: Global___Correction | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "etag", b"etag", "name", b"name", "request_id", b"request_id", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDuplicatesRequest: _TypeAlias = ResolveDuplicatesRequest  # noqa: Y015
+
+@_typing.final
+class ResolveDuplicatesResponse(_message.Message):
+    """ResolveDuplicates' response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    left: _builtins.int
+    """How many duplicates were left: somebody else holds them, or they changed meanwhile."""
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The item's own record."""
+
+    @_builtins.property
+    def decision(self) -> _decision_pb2.Decision:
+        """The decision that holds for it now."""
+
+    @_builtins.property
+    def duplicates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """One record for each duplicate resolved. Each is undone by itself."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+        decision: _decision_pb2.Decision | None = ...,
+        duplicates: _abc.Iterable[Global___Review] | None = ...,
+        left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "duplicates", b"duplicates", "left", b"left", "review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDuplicatesResponse: _TypeAlias = ResolveDuplicatesResponse  # noqa: Y015
+
+@_typing.final
+class AskSecondOpinionRequest(_message.Message):
+    """AskSecondOpinion's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The item; the caller must hold its lease."""
+    etag: _builtins.str
+    """The etag as last read; another is ABORTED. Empty: whatever it is."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskSecondOpinionRequest: _TypeAlias = AskSecondOpinionRequest  # noqa: Y015
+
+@_typing.final
+class AskSecondOpinionResponse(_message.Message):
+    """AskSecondOpinion's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ITEM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review_item(self) -> Global___ReviewItem:
+        """The item, open to everybody else."""
+
+    def __init__(
+        self,
+        *,
+        review_item: Global___ReviewItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review_item", b"review_item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review_item", b"review_item"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskSecondOpinionResponse: _TypeAlias = AskSecondOpinionResponse  # noqa: Y015
 
 @_typing.final
 class FollowReviewsRequest(_message.Message):

@@ -60,6 +60,16 @@ class ReviewServiceStub:
                 request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.UndoResolutionRequest.SerializeToString,
                 response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.UndoResolutionResponse.FromString,
                 _registered_method=True)
+        self.ResolveDuplicates = channel.unary_unary(
+                '/apaise.route.v1.ReviewService/ResolveDuplicates',
+                request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ResolveDuplicatesRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ResolveDuplicatesResponse.FromString,
+                _registered_method=True)
+        self.AskSecondOpinion = channel.unary_unary(
+                '/apaise.route.v1.ReviewService/AskSecondOpinion',
+                request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionResponse.FromString,
+                _registered_method=True)
         self.FollowReviews = channel.unary_stream(
                 '/apaise.route.v1.ReviewService/FollowReviews',
                 request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.FollowReviewsRequest.SerializeToString,
@@ -107,6 +117,21 @@ class ReviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveDuplicates(self, request, context):
+        """Confirms or corrects a claimed item, and the same way every waiting item of the brand whose message says the same
+        (letters' case and spaces apart) to the same audience, up to 200. Items others hold are left to them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AskSecondOpinion(self, request, context):
+        """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FollowReviews(self, request, context):
         """Every review in commit order from a cursor on, undos included; stays open. Kept for 30 days in the stream.
         """
@@ -141,6 +166,16 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.UndoResolution,
                     request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.UndoResolutionRequest.FromString,
                     response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.UndoResolutionResponse.SerializeToString,
+            ),
+            'ResolveDuplicates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveDuplicates,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ResolveDuplicatesRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ResolveDuplicatesResponse.SerializeToString,
+            ),
+            'AskSecondOpinion': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskSecondOpinion,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionResponse.SerializeToString,
             ),
             'FollowReviews': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowReviews,
@@ -284,6 +319,60 @@ class ReviewService:
             '/apaise.route.v1.ReviewService/UndoResolution',
             apaise_dot_route_dot_v1_dot_review__service__pb2.UndoResolutionRequest.SerializeToString,
             apaise_dot_route_dot_v1_dot_review__service__pb2.UndoResolutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveDuplicates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.ReviewService/ResolveDuplicates',
+            apaise_dot_route_dot_v1_dot_review__service__pb2.ResolveDuplicatesRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_review__service__pb2.ResolveDuplicatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskSecondOpinion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.ReviewService/AskSecondOpinion',
+            apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,12 @@ class ReviewServiceStub:
     """Confirms, corrects or skips a claimed item. Appends a human decision, and a review that trains the brand's adapter."""
     UndoResolution: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.UndoResolutionRequest, _review_service_pb2.UndoResolutionResponse]
     """Takes a resolution back: the decision before holds again, the item is open again, the training example is withdrawn."""
+    ResolveDuplicates: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ResolveDuplicatesRequest, _review_service_pb2.ResolveDuplicatesResponse]
+    """Confirms or corrects a claimed item, and the same way every waiting item of the brand whose message says the same
+    (letters' case and spaces apart) to the same audience, up to 200. Items others hold are left to them.
+    """
+    AskSecondOpinion: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.AskSecondOpinionRequest, _review_service_pb2.AskSecondOpinionResponse]
+    """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again."""
     FollowReviews: _grpc.UnaryStreamMultiCallable[_review_service_pb2.FollowReviewsRequest, _review_service_pb2.FollowReviewsResponse]
     """Every review in commit order from a cursor on, undos included; stays open. Kept for 30 days in the stream."""
 
@@ -65,6 +71,12 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """Confirms, corrects or skips a claimed item. Appends a human decision, and a review that trains the brand's adapter."""
     UndoResolution: _aio.UnaryUnaryMultiCallable[_review_service_pb2.UndoResolutionRequest, _review_service_pb2.UndoResolutionResponse]  # type: ignore[assignment]
     """Takes a resolution back: the decision before holds again, the item is open again, the training example is withdrawn."""
+    ResolveDuplicates: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ResolveDuplicatesRequest, _review_service_pb2.ResolveDuplicatesResponse]  # type: ignore[assignment]
+    """Confirms or corrects a claimed item, and the same way every waiting item of the brand whose message says the same
+    (letters' case and spaces apart) to the same audience, up to 200. Items others hold are left to them.
+    """
+    AskSecondOpinion: _aio.UnaryUnaryMultiCallable[_review_service_pb2.AskSecondOpinionRequest, _review_service_pb2.AskSecondOpinionResponse]  # type: ignore[assignment]
+    """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again."""
     FollowReviews: _aio.UnaryStreamMultiCallable[_review_service_pb2.FollowReviewsRequest, _review_service_pb2.FollowReviewsResponse]  # type: ignore[assignment]
     """Every review in commit order from a cursor on, undos included; stays open. Kept for 30 days in the stream."""
 
@@ -112,6 +124,24 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_service_pb2.UndoResolutionResponse, _abc.Awaitable[_review_service_pb2.UndoResolutionResponse]]:
         """Takes a resolution back: the decision before holds again, the item is open again, the training example is withdrawn."""
+
+    @_abc_1.abstractmethod
+    def ResolveDuplicates(
+        self,
+        request: _review_service_pb2.ResolveDuplicatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ResolveDuplicatesResponse, _abc.Awaitable[_review_service_pb2.ResolveDuplicatesResponse]]:
+        """Confirms or corrects a claimed item, and the same way every waiting item of the brand whose message says the same
+        (letters' case and spaces apart) to the same audience, up to 200. Items others hold are left to them.
+        """
+
+    @_abc_1.abstractmethod
+    def AskSecondOpinion(
+        self,
+        request: _review_service_pb2.AskSecondOpinionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.AskSecondOpinionResponse, _abc.Awaitable[_review_service_pb2.AskSecondOpinionResponse]]:
+        """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again."""
 
     @_abc_1.abstractmethod
     def FollowReviews(

@@ -82,3 +82,23 @@ def pipeline(
     screen: Screen = ctx.obj
     document = measure(screen, seconds, repeat)
     screen.result(document, shown(document))
+
+
+@group.command()
+def route(
+    ctx: typer.Context,
+    seconds: Annotated[float, typer.Option(help="Time given to each measure.", min=1)] = 8,
+    batch: Annotated[bool, typer.Option(help="Also BatchRoute over PostgreSQL, with its commits.")] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Deciding by a charter of 60 clauses: alone on one core, and through BatchRoute, beside the CEL program alone.
+
+    Starts PostgreSQL and route (in .apaise/bench) and stops them at the end. The load generator runs on the same cores.
+
+    Example: `apaise bench route --json`
+    """
+    from apaise_cli.bench.routing import measure, shown
+
+    screen: Screen = ctx.obj
+    document = measure(screen, seconds, batch=batch)
+    screen.result(document, shown(document))

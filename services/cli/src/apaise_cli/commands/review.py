@@ -27,7 +27,13 @@ BrandOption = Annotated[
 Item = Annotated[str, typer.Argument(help="The item: its full name, or its id with --brand.")]
 Etag = Annotated[str | None, typer.Option(help="The etag as last read: refuse if someone changed the item since.")]
 
-group = typer.Typer(help="The review queue: list, claim, confirm, correct, skip, release, undo.", no_args_is_help=True)
+Duplicates = Annotated[
+    bool, typer.Option("--duplicates", help="And the same for every waiting item whose message says the same.")
+]
+
+group = typer.Typer(
+    help="The review queue: list, claim, confirm, correct, skip, ask, release, undo.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -146,14 +152,39 @@ def release(ctx: typer.Context, item: Item, brand: BrandOption = None, as_json: 
 
 
 @group.command()
-def confirm(
+def ask(
     ctx: typer.Context, item: Item, brand: BrandOption = None, etag: Etag = None, as_json: JsonFlag = False
+) -> None:
+    """Ask for a second opinion: a claimed item goes back, to anybody but you.
+
+    Example: `apaise review ask 01k… --brand demo-retail`
+    """
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    screen, home = here(ctx)
+    request = pb.AskSecondOpinionRequest(name=named(item, brand, "reviewItems"), etag=etag or "")
+
+    async def give_back() -> pb.ReviewItem:
+        async with _service(home) as reviews:
+            return (await reviews.AskSecondOpinion(request)).review_item
+
+    _show_item(screen, asyncio.run(give_back()))
+
+
+@group.command()
+def confirm(
+    ctx: typer.Context,
+    item: Item,
+    duplicates: Duplicates = False,
+    brand: BrandOption = None,
+    etag: Etag = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """The decision was right. Takes the item first if you do not hold it.
 
     Example: `apaise review confirm 01k… --brand demo-retail`
     """
-    _resolve(ctx, item, brand, etag, "confirm")
+    _resolve(ctx, item, brand, etag, "confirm", duplicates=duplicates)
 
 
 @group.command()
@@ -178,6 +209,7 @@ def correct(
         list[str] | None, typer.Option("--label", "-l", help="A label set right: insult=no (repeatable).")
     ] = None,
     clause: Annotated[str, typer.Option(help="The charter's clause that applies.")] = "",
+    duplicates: Duplicates = False,
     brand: BrandOption = None,
     etag: Etag = None,
     as_json: JsonFlag = False,
@@ -194,7 +226,7 @@ def correct(
         labels=dict(_label(text) for text in label or ()),
         clause=clause,
     )
-    _resolve(ctx, item, brand, etag, "correct", right)
+    _resolve(ctx, item, brand, etag, "correct", right, duplicates=duplicates)
 
 
 def _label(text: str) -> tuple[str, bool]:
@@ -206,33 +238,35 @@ def _label(text: str) -> tuple[str, bool]:
 
 
 def _resolve(
-    ctx: typer.Context, item: str, brand: str | None, etag: str | None, how: str, right: pb.Correction | None = None
+    ctx: typer.Context,
+    item: str,
+    brand: str | None,
+    etag: str | None,
+    how: str,
+    right: pb.Correction | None = None,
+    *,
+    duplicates: bool = False,
 ) -> None:
     from apaise.route.v1 import review_service_pb2 as pb
     from apaise_cli import documents
 
     screen, home = here(ctx)
     name = named(item, brand, "reviewItems")
+    resolution = choice(pb.Resolution, "RESOLUTION_", how, "resolution")
 
-    async def settle() -> pb.ResolveReviewItemResponse:
+    async def settle() -> pb.ResolveReviewItemResponse | pb.ResolveDuplicatesResponse:
         async with _service(home) as reviews:
-            claimed = (
-                (await reviews.ClaimReviewItem(pb.ClaimReviewItemRequest(name=name))).review_item
-                if etag is None
-                else None
-            )
-            return await reviews.ResolveReviewItem(
-                pb.ResolveReviewItemRequest(
-                    name=name,
-                    etag=claimed.etag if claimed else etag or "",
-                    resolution=choice(pb.Resolution, "RESOLUTION_", how, "resolution"),
-                    correction=right,
-                    request_id=secrets.token_hex(13),
-                )
-            )
+            found = etag or (await reviews.ClaimReviewItem(pb.ClaimReviewItemRequest(name=name))).review_item.etag
+            fields = {"name": name, "etag": found, "resolution": resolution, "request_id": secrets.token_hex(13)}
+            if duplicates:
+                return await reviews.ResolveDuplicates(pb.ResolveDuplicatesRequest(correction=right, **fields))
+            return await reviews.ResolveReviewItem(pb.ResolveReviewItemRequest(correction=right, **fields))
 
     answer = asyncio.run(settle())
-    screen.result(documents.of(answer), f"{short(name)}: {how}; now {_visibility(answer.decision)}.")
+    said = f"{short(name)}: {how}; now {_visibility(answer.decision)}."
+    if isinstance(answer, pb.ResolveDuplicatesResponse):
+        said += f" {len(answer.duplicates)} duplicates the same; {answer.left} left to who holds them."
+    screen.result(documents.of(answer), said)
 
 
 @group.command()

@@ -127,6 +127,11 @@ def _only_for(home: Home, name: str) -> dict[str, str]:
     """Least privilege: the key of the authors' hashes goes to ingest alone, Ray and MLflow to who uses them."""
     if name == "ingest":
         return {"APAISE_AUTHOR_SECRET": home.secrets["author"]}
+    if name == "route":
+        return {
+            "APAISE_WEBHOOK_PORT": str(home.ports["route_webhook"]),
+            "APAISE_DESKS_FILE": str(home.path / "desks.yaml"),
+        }
     if name == "classify":
         return {"APAISE_RAY_ADDRESS": f"127.0.0.1:{home.ports['ray_gcs']}", **ray_access(home)}
     if name == "train":

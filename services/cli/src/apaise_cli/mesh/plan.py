@@ -54,8 +54,8 @@ PROCESSES: Final = (
     Process("mlflow", "MLflow: runs, registry, web page", ("mlflow",), after=("postgres",), stage=1),
     Process(
         "route",
-        "charters, decisions, review",
-        ("route", "route_metrics"),
+        "charters, decisions, review, cases",
+        ("route", "route_metrics", "route_webhook"),
         ("postgres",),
         2,
         "apaise.route.v1.RouteService",

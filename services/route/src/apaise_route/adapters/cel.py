@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import cel
 
 from apaise_kit.core.labels import LABELS
+from apaise_route.adapters import logic
 from apaise_route.domain.charter import Clause, Conditions, Evaluation
 
 MAX_CONDITION: Final = 2000
@@ -30,23 +31,38 @@ MESSAGE_FACTS: Final[dict[str, Any]] = {
     "event": "",
     "is_reply": False,
     "read": True,
+    "channel": "",
+    "open": True,
 }
 AUTHOR_FACTS: Final[dict[str, Any]] = {"account_age_days": -1, "follows": False, "roles": []}
 
 _STRING: Final = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
 _COMMENT: Final = re.compile(r"//[^\n]*")
 _PATH: Final = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*(?:\.\s*([A-Za-z_]\w*)(\s*\()?|(\[))?")
-_IMPOSSIBLE: Final = re.compile(r"\blabels\s*\.\s*(\w+)\s*(?:>=?\s*(\d+(?:\.\d+)?)|<\s*(0(?:\.0*)?)(?![\d.]))")
 _MACROS: Final = frozenset({"all", "exists", "exists_one", "map", "filter", "reduce"})
 
 
 class Reading(NamedTuple):
-    """What a condition names, and what is wrong with it: (line within the condition, is an error, what to do)."""
+    """What a condition names, and what is wrong with it.
+
+    `problems` (line within the condition, what to do) keep it from being evaluated; `doubts` (line, is an error, what
+    to do) do not: it works, and cannot mean what its author wanted.
+    """
 
     labels: tuple[str, ...]
     reads_unsure: bool
     paths: frozenset[tuple[str, str]]
-    problems: tuple[tuple[int, bool, str], ...]
+    problems: tuple[tuple[int, str], ...]
+    doubts: tuple[tuple[int, bool, str], ...] = ()
+    logic: Logic | None = None
+
+
+class Logic(NamedTuple):
+    """What is known of a condition without any message: the cases in which it holds, and those in which it does not."""
+
+    atoms: tuple[logic.Atom, ...]
+    cases: tuple[logic.Case, ...]
+    opposite: tuple[logic.Case, ...]
 
 
 def read_condition(source: str, lists: Collection[str]) -> Reading:
@@ -63,16 +79,20 @@ def read_condition(source: str, lists: Collection[str]) -> Reading:
     except ValueError as error:
         return _refused(*_syntax(str(error)))
     paths, problems = _named(source, program, lists)
+    known = _logic(source)
+    if not problems and known is not None:
+        problems = list(_mistyped(known))
     if not problems:
         problems = list(_tried(program, paths))
-    if not problems:
-        problems = list(_never(source))
+    doubts = list(_pointless(known)) if known is not None and not problems else []
     labels = tuple(dict.fromkeys(key for root, key in sorted(paths) if root in LABEL_MAPS))
-    return Reading(labels, any(root == "unsure" for root, _ in paths), frozenset(paths), tuple(problems))
+    return Reading(
+        labels, any(root == "unsure" for root, _ in paths), frozenset(paths), tuple(problems), tuple(doubts), known
+    )
 
 
 def _refused(message: str, line: int = 1) -> Reading:
-    return Reading((), False, frozenset(), ((line, True, message),))
+    return Reading((), False, frozenset(), ((line, message),))
 
 
 def _syntax(message: str) -> tuple[str, int]:
@@ -81,36 +101,38 @@ def _syntax(message: str) -> tuple[str, int]:
     if not found:
         return "the condition is not CEL: check its quotes, parentheses and operators", 1
     cause = re.sub(r" expecting .*", "", found.group(3))
-    hint = " Equality is written ==." if "'= " in cause or "'='" in cause else ""
-    return f"the condition is not CEL: {cause} at column {found.group(2)}.{hint}", int(found.group(1))
+    hint = "look for a missing quote, parenthesis or operator there."
+    if "'= " in cause or "'='" in cause:
+        hint = "Equality is written ==."
+    elif re.search(r"'(and|or|not)'", cause, re.IGNORECASE):
+        hint = "and, or, not are written &&, ||, !."
+    return f"the condition is not CEL: {cause} at column {found.group(2)}. {hint}", int(found.group(1))
 
 
 def _named(
     source: str, program: cel.Program, lists: Collection[str]
-) -> tuple[set[tuple[str, str]], list[tuple[int, bool, str]]]:
+) -> tuple[set[tuple[str, str]], list[tuple[int, str]]]:
     """Every `root.key` the condition names, and the names nobody knows."""
     known = _known(lists)
     blank = _COMMENT.sub("", _STRING.sub(lambda s: "''" + " " * (len(s.group()) - 2), source))
     if any(f".{macro}(" in re.sub(r"\s", "", blank) for macro in _MACROS):
-        return set(), [
-            (1, True, "comprehensions (all, exists, map, filter) are not accepted; write `'vip' in author.roles`")
-        ]
+        return set(), [(1, "comprehensions (all, exists, map, filter) are not accepted; write `'vip' in author.roles`")]
     paths: set[tuple[str, str]] = set()
-    problems: list[tuple[int, bool, str]] = []
+    problems: list[tuple[int, str]] = []
     for found in _PATH.finditer(blank):
         root, key, call, bracket = found.groups()
         line = blank.count("\n", 0, found.start()) + 1
         if root not in known:
             if root in program.variables():
-                problems.append((line, True, f"unknown name `{root}`{_meant(root, known)}"))
+                problems.append((line, f"unknown name `{root}`{_meant(root, known)}"))
         elif bracket or key is None or call:
-            problems.append((line, True, f"write `{root}.<name>`: a key must be named, not computed"))
+            problems.append((line, f"write `{root}.<name>`: a key must be named, not computed"))
         elif key not in known[root]:
-            problems.append((line, True, f"unknown {_kind(root)} `{key}`{_meant(key, known[root])}"))
+            problems.append((line, f"unknown {_kind(root)} `{key}`{_meant(key, known[root])}"))
         else:
             paths.add((root, key))
     unknown = set(program.variables()) - set(known) - {f.group(1) for f in _PATH.finditer(blank)}
-    problems += [(1, True, f"unknown name `{name}`{_meant(name, known)}") for name in sorted(unknown)]
+    problems += [(1, f"unknown name `{name}`{_meant(name, known)}") for name in sorted(unknown)]
     return paths, problems
 
 
@@ -131,16 +153,16 @@ def _meant(name: str, known: Collection[str]) -> str:
     return f": it is not one of {choices}" if known else ": the charter has no `lists`"
 
 
-def _tried(program: cel.Program, paths: Collection[tuple[str, str]]) -> Iterator[tuple[int, bool, str]]:
+def _tried(program: cel.Program, paths: Collection[tuple[str, str]]) -> Iterator[tuple[int, str]]:
     """Evaluate on made-up messages of both extremes: what cannot work on any is found here."""
     for high in (False, True):
         try:
             answer = program.execute(_sample(paths, high))
         except ZeroDivisionError:
-            yield 1, True, "the condition divides by zero on some messages"
+            yield 1, "the condition divides by zero on some messages"
             return
         except Exception as error:  # the CEL engine raises whatever its types and functions raise
-            yield 1, True, _runtime(error)
+            yield 1, _runtime(error)
             return
         if not isinstance(answer, bool):
             hint = (
@@ -148,7 +170,7 @@ def _tried(program: cel.Program, paths: Collection[tuple[str, str]]) -> Iterator
                 if isinstance(answer, int | float)
                 else "it must be true or false"
             )
-            yield 1, True, f"the condition gives a {type(answer).__name__}, not a boolean: {hint}"
+            yield 1, f"the condition gives a {type(answer).__name__}, not a boolean: {hint}"
             return
 
 
@@ -188,11 +210,65 @@ def _sample_value(root: str, key: str, high: bool) -> Any:
 _HIGH: Final[dict[type, Any]] = {bool: True, int: 400, float: 5.0, str: "un message assez long", list: ["moderator"]}
 
 
-def _never(source: str) -> Iterator[tuple[int, bool, str]]:
-    for found in _IMPOSSIBLE.finditer(source):
-        label, above, below = found.groups()
-        if below is not None or float(above) > 1 or (float(above) == 1 and ">=" not in found.group()):
-            yield source.count("\n", 0, found.start()) + 1, False, f"this threshold on `{label}` can never be reached"
+def _logic(source: str) -> Logic | None:
+    try:
+        node = logic.parse(source)
+        opposite = logic.cases(logic.negated(node))
+        return Logic(tuple(logic.atoms(node)), tuple(logic.cases(node)), tuple(opposite))
+    except logic.Unreadable:
+        return None
+
+
+def _mistyped(known: Logic) -> Iterator[tuple[int, str]]:
+    """Comparisons of a thing with what it is not."""
+    for atom in known.atoms:
+        root, _, key = atom.fact.partition(".")
+        if not key.isidentifier():
+            continue
+        if root == "labels" and not atom.op:
+            yield (
+                atom.line,
+                f"`{atom.fact}` is a probability, not a boolean: compare it, as in `{atom.fact} >= 0.8`",
+            )
+        elif root == "labels" and isinstance(atom.value, str):
+            yield (
+                atom.line,
+                f"`{atom.fact}` is a number from 0 to 1, not a text: write `{atom.fact} >= 0.8`",
+            )
+        elif root in ("yes", "unsure", "lists") and atom.op:
+            way_out = f"write `{atom.fact}`" + (f", or `labels.{key} >= 0.8`" if root != "lists" else "")
+            yield atom.line, f"`{atom.fact}` is true or false, not something to compare: {way_out}"
+        elif atom.fact in logic.CHOICES and isinstance(atom.value, str) and atom.op:
+            choices = logic.CHOICES[atom.fact]
+            if atom.value not in choices:
+                yield (
+                    atom.line,
+                    f"`{atom.fact}` is never '{atom.value}'{_meant(atom.value.upper(), choices)}",
+                )
+
+
+def _pointless(known: Logic) -> Iterator[tuple[int, bool, str]]:
+    """Thresholds that never or always hold, and conditions that never or always do."""
+    found = False
+    for atom in known.atoms:
+        low, high = logic.span(atom.fact)
+        if logic.holds_never(atom) or logic.holds_always(atom):
+            found = True
+            what = "can never be reached" if logic.holds_never(atom) else "always holds"
+            hint = f"write a number such as `{atom.fact} >= 0.8`" if high == 1 else "correct the number or take it out"
+            yield (
+                atom.line,
+                True,
+                f"this threshold, `{atom}`, {what}: `{atom.fact}` goes from {low:g} to {high:g}; {hint}",
+            )
+    if found or not known.atoms:
+        return
+    conflicts = [logic.conflict(case) for case in known.cases]
+    if conflicts and conflicts[0] is not None and all(conflicts):
+        line, why = conflicts[0]
+        yield line, True, f"the condition can never hold, so its clause is never reached: {why}"
+    elif all(logic.conflict(case) is not None for case in known.opposite):
+        yield 1, False, "the condition holds for every message; write `true` if that is meant"
 
 
 class Program(Conditions):

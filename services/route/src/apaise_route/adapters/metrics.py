@@ -8,6 +8,7 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from apaise_route.adapters.case_store import TeamLoad
 from apaise_route.adapters.store import QueueDepth
 from apaise_route.domain import charter as rules
 from apaise_route.domain.charter import Charter
@@ -40,6 +41,14 @@ class Metrics:
             description="Age of the oldest waiting item, by queue.",
         )
 
+        self._loads: Sequence[TeamLoad] = ()
+        meter.create_observable_gauge(
+            "apaise_route_cases_waiting", [self._cases_waiting], description="Cases that owe a reply, by team."
+        )
+        meter.create_observable_gauge(
+            "apaise_route_cases_late", [self._cases_late], description="Cases whose reply is late, by team."
+        )
+
     def decided(self, decisions: Sequence[Decision]) -> None:
         """Count new decisions."""
         for decision in decisions:
@@ -64,3 +73,15 @@ class Metrics:
             return []
         ages = {depth.queue: (self._read_at - depth.oldest).total_seconds() for depth in self._depths}
         return [Observation(max(0.0, ages.get(queue, 0.0)), {"queue": queue.name}) for queue in Queue if queue]
+
+    def loaded(self, loads: Sequence[TeamLoad]) -> None:
+        """Keep the last reading of the cases for the gauges."""
+        self._loads = loads
+
+    def _cases_waiting(self, _: CallbackOptions) -> Iterable[Observation]:
+        found = {load.team: load.waiting for load in self._loads}
+        return [Observation(found.get(team, 0), {"team": team.name}) for team in Queue if team]
+
+    def _cases_late(self, _: CallbackOptions) -> Iterable[Observation]:
+        found = {load.team: load.late for load in self._loads}
+        return [Observation(found.get(team, 0), {"team": team.name}) for team in Queue if team]

@@ -13,9 +13,12 @@ from apaise_route.domain.model import (
     Audience,
     Author,
     Cause,
+    Channel,
+    ChannelKind,
     Decision,
     Ground,
     Message,
+    Moderation,
     Outcome,
     Provenance,
     Queue,
@@ -28,6 +31,7 @@ from apaise_route.domain.model import (
     RouteInput,
     Ruling,
     Score,
+    Unanswered,
     Verdict,
     Visibility,
 )
@@ -57,10 +61,24 @@ def message_row(entry: RouteInput, now: datetime) -> Json:
         "text": message.text,
         "may_train": allowed,
         "gone": message.gone,
-        "detail": _detail(message),
+        "detail": _detail(message) | {"place": _place(entry.channel)},
         "assessment": assessment_json(entry.assessment) if entry.assessment else None,
         "create_time": now.isoformat(),
     }
+
+
+def _place(channel: Channel) -> list[int | str]:
+    return [int(channel.kind), int(channel.audience), int(channel.moderation), channel.platform]
+
+
+def place_of(row: Record) -> Channel | None:
+    """The channel of a row of `messages` as it was then; rows of the first release do not tell."""
+    place = row["detail"].get("place")
+    if place is None:
+        return None
+    kind, audience, moderation, platform = place
+    names = row["brand"], row["detail"]["channel"]
+    return Channel(*names, ChannelKind(kind), Audience(audience), Moderation(moderation), platform)
 
 
 def _detail(message: Message) -> Json:
@@ -95,6 +113,7 @@ def _detail(message: Message) -> Json:
 def message_of(row: Record) -> Message:
     """The message of a row of `messages`."""
     detail = dict(row["detail"])
+    detail.pop("place", None)
     author = detail.pop("author")
     received = datetime.fromisoformat(detail.pop("received_time"))
     return Message(
@@ -209,6 +228,8 @@ def _ruling_json(ruling: Ruling) -> Json:
         "hold_then": int(ruling.hold_then),
         "hold_finally": int(ruling.hold_finally),
         "explanation": ruling.explanation,
+        "notify": [int(queue) for queue in ruling.notify],
+        "silence": [getattr(ruling.silence, name) for name in Unanswered.__slots__] if ruling.silence else None,
     }
 
 
@@ -226,6 +247,9 @@ def _ruling_of(value: Json) -> Ruling:
         hold_then=Visibility(value["hold_then"]),
         hold_finally=Visibility(value["hold_finally"]),
         explanation=value["explanation"],
+        # Rows of the first release know neither.
+        notify=tuple(map(Queue, value.get("notify", ()))),
+        silence=Unanswered(*value["silence"]) if value.get("silence") else None,
     )
 
 
@@ -248,6 +272,7 @@ def item_row(item: ReviewItem) -> Json:
         "claim_actor": item.claim_actor,
         "lease_expire_time": _iso(item.lease_expire_time),
         "version": item.version,
+        "asked_by": item.asked_by,
     }
 
 
@@ -269,6 +294,7 @@ def item_of(row: Record) -> ReviewItem:
         claim_actor=row["claim_actor"],
         lease_expire_time=row["lease_expire_time"],
         version=row["version"],
+        asked_by=row["asked_by"],
     )
 
 

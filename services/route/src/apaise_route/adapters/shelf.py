@@ -30,13 +30,16 @@ class Shelf:
     async def in_force(self, conn: AsyncConnection, brands: Collection[str]) -> dict[str, CompiledCharter]:
         """The charter each brand lives by."""
         versions = await store.in_force(conn, brands)
-        return {b: await self._take(conn, b, versions[b].version) if b in versions else self.default for b in brands}
+        return {b: await self.version(conn, b, versions[b].version if b in versions else 0) for b in brands}
 
     async def one_in_force(self, conn: AsyncConnection, brand: str) -> CompiledCharter:
         """The charter one brand lives by."""
         return (await self.in_force(conn, [brand]))[brand]
 
-    async def _take(self, conn: AsyncConnection, brand: str, version: int) -> CompiledCharter:
+    async def version(self, conn: AsyncConnection, brand: str, version: int) -> CompiledCharter:
+        """One version of a brand's charter; 0 is the default charter."""
+        if version == 0:
+            return self.default
         kept = self._kept.get((brand, version))
         if kept is None:
             kept = self._kept[brand, version] = await self._compile(conn, brand, version)

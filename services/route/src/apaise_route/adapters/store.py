@@ -43,6 +43,7 @@ from apaise_route.adapters.tables import (
 from apaise_route.domain.model import (
     ActionState,
     Assessment,
+    Channel,
     Decision,
     Message,
     Outcome,
@@ -308,11 +309,12 @@ async def _views(conn: AsyncConnection, items: Sequence[ReviewItem]) -> list[Ite
 
 
 class StoredText(NamedTuple):
-    """A message revision as kept, its assessment, and whether a model may learn from it."""
+    """A message revision as kept, its assessment, whether a model may learn from it, and its channel at the time."""
 
     message: Message
     assessment: Assessment | None
     may_train: bool
+    channel: Channel | None = None
 
 
 async def read_texts(conn: AsyncConnection, keys: Sequence[DecisionKey]) -> dict[DecisionKey, StoredText]:
@@ -322,12 +324,26 @@ async def read_texts(conn: AsyncConnection, keys: Sequence[DecisionKey]) -> dict
     c = messages.c
     query = select(messages).where(tuple_(c.brand, c.message, c.edit_revision).in_(keys))
     found = (await conn.execute(query)).mappings().all()
-    return {
-        (r["brand"], r["message"], r["edit_revision"]): StoredText(
-            rows.message_of(r), rows.assessment_of(r["assessment"]), r["may_train"]
-        )
-        for r in found
-    }
+    return {(r["brand"], r["message"], r["edit_revision"]): _stored(r) for r in found}
+
+
+async def showing_since(conn: AsyncConnection, brand: str, start: datetime, limit: int) -> list[StoredText]:
+    """The message revisions that show by a decision made since an instant, the last decided first."""
+    d, m = decisions.c, messages.c
+    current = and_(heads.c.brand == d.brand, heads.c.message == d.message, heads.c.sequence == d.sequence)
+    shown = and_(m.brand == d.brand, m.message == d.message, m.edit_revision == d.edit_revision)
+    query = (
+        select(messages)
+        .select_from(decisions.join(heads, current).join(messages, shown))
+        .where(d.brand == brand, d.create_time >= start, d.visibility == int(Visibility.KEEP), ~m.gone)
+        .order_by(d.create_time.desc(), d.message.desc())
+        .limit(limit)
+    )
+    return [_stored(row) for row in (await conn.execute(query)).mappings()]
+
+
+def _stored(row: Any) -> StoredText:
+    return StoredText(rows.message_of(row), rows.assessment_of(row["assessment"]), row["may_train"], rows.place_of(row))
 
 
 async def read_item(conn: AsyncConnection, brand: str, item_id: str) -> ReviewItem | None:
@@ -343,18 +359,19 @@ async def claim_item(
     """Take an item that is open, expired or one's own, in one statement: of two at once, one gets it."""
     c = review_items.c
     free = or_(c.state == 1, and_(c.state == 2, or_(c.lease_expire_time <= now, c.claim_actor == actor)))
-    return await _claim(conn, and_(c.brand == brand, c.id == item_id, free), actor, until)
+    return await _claim(conn, and_(c.brand == brand, c.id == item_id, free, c.asked_by != actor), actor, until)
 
 
 async def claim_most_urgent(
     conn: AsyncConnection, wanted: ItemFilter, actor: str, until: datetime, now: datetime
 ) -> ReviewItem | None:
     """Take the most urgent open item nobody else is taking; None when there is none."""
-    query = select(review_items.c.brand, review_items.c.id).where(_matching(wanted, now))
+    c = review_items.c
+    query = select(c.brand, c.id).where(_matching(wanted, now), c.asked_by != actor)
     found = (await conn.execute(_by_urgency(query).limit(1).with_for_update(skip_locked=True))).first()
     if found is None:
         return None
-    return await _claim(conn, and_(review_items.c.brand == found.brand, review_items.c.id == found.id), actor, until)
+    return await _claim(conn, and_(c.brand == found.brand, c.id == found.id), actor, until)
 
 
 async def _claim(conn: AsyncConnection, which: ColumnElement[bool], actor: str, until: datetime) -> ReviewItem | None:
@@ -379,6 +396,27 @@ async def lock_item(conn: AsyncConnection, brand: str, item_id: str) -> ReviewIt
     query = select(review_items).where(review_items.c.brand == brand, review_items.c.id == item_id).with_for_update()
     row = (await conn.execute(query)).mappings().first()
     return rows.item_of(row) if row else None
+
+
+_same_text = text("""
+with said as (
+  select i.brand, i.id, lower(regexp_replace(m.text, '\\s+', ' ', 'g')) as words,
+         m.detail -> 'place' ->> 1 as to_whom
+  from review_items i
+  join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
+  where i.brand = :brand and i.id = :id)
+select i.id from said s join review_items i on i.brand = s.brand and i.id <> s.id and i.state in (1, 2)
+join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
+where s.words <> '' and lower(regexp_replace(m.text, '\\s+', ' ', 'g')) = s.words
+and m.detail -> 'place' ->> 1 is not distinct from s.to_whom
+order by i.urgency, i.due_key, i.id limit :limit
+""")
+
+
+async def waiting_duplicates(conn: AsyncConnection, brand: str, item_id: str, limit: int) -> list[str]:
+    """Ids of the waiting items whose message says the same to the same audience, most urgent first."""
+    found = await conn.scalars(_same_text, {"brand": brand, "id": item_id, "limit": limit})
+    return list(found.all())
 
 
 class QueueDepth(NamedTuple):
@@ -450,16 +488,17 @@ class StoredCharter(NamedTuple):
 
 
 class InForce(NamedTuple):
-    """The version a brand lives by, and how often that changed."""
+    """The version a brand lives by (0 is the default charter), how often that changed, and the one before."""
 
     version: int
     generation: int
+    previous: int = 0
 
 
 async def in_force(conn: AsyncConnection, brands: Collection[str]) -> dict[str, InForce]:
     """The versions in force; a brand without its own is absent."""
     query = select(active_charters).where(active_charters.c.brand.in_(list(brands)))
-    return {row.brand: InForce(row.version, row.generation) for row in await conn.execute(query)}
+    return {row.brand: InForce(row.version, row.generation, row.previous) for row in await conn.execute(query)}
 
 
 async def lock_brand_charters(conn: AsyncConnection, brand: str) -> None:
@@ -469,9 +508,8 @@ async def lock_brand_charters(conn: AsyncConnection, brand: str) -> None:
 
 async def set_in_force(conn: AsyncConnection, brand: str, value: InForce) -> None:
     """Put a version in force."""
-    statement = upsert(active_charters).values(brand=brand, version=value.version, generation=value.generation)
-    changed = {"version": value.version, "generation": value.generation}
-    await conn.execute(statement.on_conflict_do_update(index_elements=["brand"], set_=changed))
+    statement = upsert(active_charters).values(brand=brand, **value._asdict())
+    await conn.execute(statement.on_conflict_do_update(index_elements=["brand"], set_=value._asdict()))
 
 
 async def read_charter(conn: AsyncConnection, brand: str, version: int) -> StoredCharter | None:

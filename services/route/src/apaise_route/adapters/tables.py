@@ -117,6 +117,7 @@ review_items = Table(
     Column("claim_actor", Text, nullable=False),
     Column("lease_expire_time", _TIME),
     Column("version", Integer, nullable=False),
+    Column("asked_by", Text, nullable=False, server_default=""),
     Index("ix_review_items_waiting", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")),
     Index(
         "ix_review_items_brand_waiting", "brand", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")
@@ -141,6 +142,7 @@ reviews = Table(
     Column("body", JSONB, nullable=False),
     Index("ix_reviews_review_item", "brand", "review_item", "id"),
     Index("ix_reviews_message", "brand", "message"),
+    Index("ix_reviews_newest", "brand", "create_time"),
     Index("uq_reviews_request", "brand", "actor", "request_id", unique=True, postgresql_where=text("request_id <> ''")),
 )
 
@@ -156,13 +158,134 @@ charters = Table(
     Index("uq_charters_digest", "brand", "digest", unique=True),
 )
 
-# One row per brand that has its own charter; `generation` counts activations.
+# One row per brand that had its own charter; `generation` counts activations, `previous` was in force before. Version 0
+# is the default charter.
 active_charters = Table(
     "active_charters",
     metadata,
     Column("brand", Text, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("previous", Integer, nullable=False),
+)
+
+# The charter that decides beside the one in force, at most one a brand, and how often it decides what.
+shadow_charters = Table(
+    "shadow_charters",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("start_time", _TIME, nullable=False),
+)
+shadow_tallies = Table(
+    "shadow_tallies",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("visibility_before", SmallInteger, primary_key=True),
+    Column("visibility_after", SmallInteger, primary_key=True),
+    Column("queue_before", SmallInteger, primary_key=True),
+    Column("queue_after", SmallInteger, primary_key=True),
+    Column("messages", BigInteger, nullable=False),
+)
+
+live_words = Table(
+    "live_words",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("list", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("word", Text, nullable=False),
+    Column("create_actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("expire_time", _TIME, nullable=False),
+    Index("ix_live_words_expire", "brand", "expire_time", "id"),
 )
 
 APPEND_ONLY: Final = (decisions, outcomes, reviews, charters)
+
+# A hand-off. Times of due, state and lateness are what lists and clocks look for.
+cases = Table(
+    "cases",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("edit_revision", Integer, nullable=False),
+    Column("author_key", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("audience", SmallInteger, nullable=False),
+    Column("team", SmallInteger, nullable=False),
+    Column("assignee", Text, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("tension", SmallInteger, nullable=False),
+    Column("due_time", _TIME, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("open_actor", Text, nullable=False),
+    Column("open_time", _TIME, nullable=False),
+    Column("answer_time", _TIME),
+    Column("return_time", _TIME),
+    Column("close_time", _TIME),
+    Column("pending", Integer, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("ix_cases_due", "due_time", "id", postgresql_where=text("state < 5")),
+    Index("ix_cases_brand_due", "brand", "due_time", "id", postgresql_where=text("state < 5")),
+    Index("ix_cases_brand_state", "brand", "state", "due_time", "id"),
+    Index("ix_cases_owed", "due_time", postgresql_where=text("state < 4 and not late")),
+    Index("ix_cases_brand_opened", "brand", "open_time"),
+    Index("ix_cases_message", "brand", "message"),
+    Index(None, "author_key"),
+    Index("uq_cases_one_open", "brand", "message", unique=True, postgresql_where=text("state < 5")),
+)
+
+# A case's history. Nothing is changed in it but texts, which a tombstone blanks.
+case_entries = Table(
+    "case_entries",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("case_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("author_key", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("audience", SmallInteger),
+    Column("rule", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    Index("ix_case_entries_message", "brand", "message"),
+    Index(None, "author_key"),
+    Index("ix_case_entries_rule", "brand", "rule", "create_time", postgresql_where=text("rule <> ''")),
+    Index(
+        "uq_case_entries_request",
+        "brand",
+        "case_id",
+        "request_id",
+        unique=True,
+        postgresql_where=text("request_id <> ''"),
+    ),
+)
+
+# What is owed to a desk's webhook: written with the change it tells of. Bodies are made when they leave: no text waits
+# here, and a message that is gone does not leave any more.
+case_deliveries = Table(
+    "case_deliveries",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("case_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_time", _TIME, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("done_time", _TIME),
+    Index("ix_case_deliveries_waiting", "next_time", postgresql_where=text("state = 1")),
+)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from apaise_kit.core import cursor
-from apaise_kit.core.errors import Aborted, InvalidArgument, Reason, Violation, not_found
+from apaise_kit.core.errors import Aborted, FailedPrecondition, InvalidArgument, Reason, Violation, not_found
 from apaise_kit.core.names import CHARTER
 from apaise_route.adapters import store
 from apaise_route.adapters.charter_yaml import DEFAULT_VERSION, as_fields, default_source, digest, read_charter
@@ -77,7 +79,7 @@ async def get_charter(deps: Deps, brand: str, version: str) -> CharterView:
         current = (await store.in_force(conn, [brand])).get(brand, _NEVER_CHANGED)
         if version == ACTIVE and current.version == 0:
             return _default(current)
-        wanted = current.version if version == ACTIVE else _number(version)
+        wanted = current.version if version == ACTIVE else version_number(version)
         stored = await store.read_charter(conn, brand, wanted)
     if stored is None:
         raise not_found(f"brands/{brand}/charters/{version}")
@@ -110,20 +112,48 @@ async def activate_charter(deps: Deps, brand: str, version: str, etag: str) -> C
     """
     async with deps.db.write() as tx:
         await store.lock_brand_charters(tx.conn, brand)
-        stored = await store.read_charter(tx.conn, brand, _number(version))
+        stored = await store.read_charter(tx.conn, brand, version_number(version))
         if stored is None:
             raise not_found(f"brands/{brand}/charters/{version}")
         current = (await store.in_force(tx.conn, [brand])).get(brand, _NEVER_CHANGED)
         if etag and etag != _etag(current):
             raise Aborted("Another charter was put in force meanwhile. Read the active one, then decide again.")
         if current.version != stored.version:
-            current = InForce(stored.version, current.generation + 1)
+            current = InForce(stored.version, current.generation + 1, current.version)
             await store.set_in_force(tx.conn, brand, current)
             tx.record("charter.activated", CHARTER.format(brand, version), brand, {"generation": current.generation})
     return _view(stored, current)
 
 
-def _number(version: str) -> int:
+async def rollback_charter(deps: Deps, brand: str, etag: str) -> CharterView:
+    """Put the version in force again that was before the present one; the default charter when there was none.
+
+    Raises:
+        FailedPrecondition: the brand never had another charter than the default one.
+        Aborted: another one was put in force since the etag was read.
+    """
+    async with deps.db.write() as tx:
+        await store.lock_brand_charters(tx.conn, brand)
+        current = (await store.in_force(tx.conn, [brand])).get(brand, _NEVER_CHANGED)
+        if current.generation == 0:
+            raise FailedPrecondition("This brand lives by the default charter: there is nothing to go back to.")
+        if etag and etag != _etag(current):
+            raise Aborted("Another charter was put in force meanwhile. Read the active one, then decide again.")
+        current = InForce(current.previous, current.generation + 1, current.version)
+        await store.set_in_force(tx.conn, brand, current)
+        view = await _active(tx.conn, brand, current)
+        tx.record("charter.rolled_back", view.name, brand, {"generation": current.generation})
+    return view
+
+
+async def _active(conn: AsyncConnection, brand: str, current: InForce) -> CharterView:
+    """The version in force, the default one included."""
+    stored = await store.read_charter(conn, brand, current.version) if current.version else None
+    return _view(stored, current) if stored else _default(current)
+
+
+def version_number(version: str) -> int:
+    """The number of a version as callers write it; 0 for what is none."""
     # A version that is not a small number is one that does not exist.
     return int(version) if version.isascii() and version.isdigit() and len(version) < 9 else 0
 

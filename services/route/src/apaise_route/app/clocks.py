@@ -10,7 +10,8 @@ from typing import Final
 from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.core.errors import Unavailable
 from apaise_kit.runtime.logs import get_logger
-from apaise_route.adapters import store
+from apaise_route.adapters import case_store, store
+from apaise_route.adapters.case_store import TeamLoad
 from apaise_route.adapters.store import QueueDepth
 from apaise_route.app.decisions import save
 from apaise_route.app.deps import Deps
@@ -37,6 +38,12 @@ async def read_queues(deps: Deps) -> list[QueueDepth]:
     """What waits in each queue."""
     async with deps.db.read() as conn:
         return await store.queue_depths(conn)
+
+
+async def read_loads(deps: Deps) -> list[TeamLoad]:
+    """What each team owes."""
+    async with deps.db.read() as conn:
+        return await case_store.team_loads(conn)
 
 
 async def forget_events(deps: Deps) -> int:

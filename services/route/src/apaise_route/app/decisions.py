@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from apaise_kit.core import cursor
 from apaise_kit.core.caller import current_caller
 from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, not_found
 from apaise_kit.runtime.db import Transaction
-from apaise_route.adapters import store
+from apaise_route.adapters import case_store, charter_store, store
+from apaise_route.app import cases
 from apaise_route.app.deps import Deps
 from apaise_route.app.paging import Follower, page_limit
-from apaise_route.domain.model import Decision, Outcome, RouteInput, decision_name
+from apaise_route.app.shadows import count_shadows
+from apaise_route.domain.charter import CompiledCharter
+from apaise_route.domain.model import Decision, Ground, Outcome, RouteInput, Visibility, decision_name
 from apaise_route.domain.thread import Thread
 
 MAX_BATCH: Final = 500
@@ -46,21 +49,74 @@ async def batch_route(deps: Deps, entries: Sequence[Entry]) -> list[Answer]:
         keys = dict.fromkeys((e.message.brand, e.message.id) for _, e in routable)
         locked = await store.lock_threads(tx.conn, keys)
         threads = {key: locked[key] for key in keys}  # announced in the order they came
-        charters = await deps.shelf.in_force(tx.conn, {e.message.brand for _, e in routable})
+        brands = sorted({e.message.brand for _, e in routable})
+        charters = await _charters(deps, tx, brands)
+        spent = await Spending.read(tx, charters)
+        decided = []
         # Older revisions first, so that a batch holding two of them decides both.
         for index, entry in sorted(routable, key=lambda pair: pair[1].message.edit_revision):
             message = entry.message
-            thread = threads[message.brand, message.id]
-            answers[index] = thread.route(entry, charters[message.brand], tx.now, deps.new_id)
+            thread, before = threads[message.brand, message.id], len(threads[message.brand, message.id].added)
+            decision = thread.route(entry, charters[message.brand], tx.now, deps.new_id, spent.of(entry))
+            answers[index] = decision
+            if len(thread.added) > before and not message.gone:
+                spent.add(decision)
+                decided.append((entry, decision))
         await save(tx, list(threads.values()))
+        await cases.open_owed(deps, tx, [decision for thread in threads.values() for decision in thread.added])
+        await count_shadows(deps, tx, decided, brands)
     deps.meter.decided([decision for thread in threads.values() for decision in thread.added])
     return answers
+
+
+async def _charters(deps: Deps, tx: Transaction, brands: Sequence[str]) -> dict[str, CompiledCharter]:
+    """The charters in force, with the words added while an event runs."""
+    charters = await deps.shelf.in_force(tx.conn, brands)
+    live = await charter_store.live_lists(tx.conn, brands, tx.now)
+    return {brand: charter.with_words(live.get(brand, {})) for brand, charter in charters.items()}
+
+
+class Spending:
+    """What the machine took down lately by channel, for the quotas. Concurrent batches do not see each other's."""
+
+    def __init__(self, counts: dict[tuple[timedelta, str, str], int], charters: Mapping[str, CompiledCharter]) -> None:
+        """`counts` by time looked back, brand and channel."""
+        self._counts = counts
+        self._charters = charters
+
+    @classmethod
+    async def read(cls, tx: Transaction, charters: Mapping[str, CompiledCharter]) -> Spending:
+        """Count what was taken down within each quota's time; nothing is read where there is no quota."""
+        times: dict[timedelta, set[str]] = {}
+        for brand, compiled in charters.items():
+            for quota in compiled.charter.quotas():
+                times.setdefault(quota.per, set()).add(brand)
+        counts: dict[tuple[timedelta, str, str], int] = {}
+        for per, brands in times.items():
+            found = await charter_store.taken_down(tx.conn, sorted(brands), tx.now - per)
+            counts |= {(per, *place): number for place, number in found.items()}
+        return cls(counts, charters)
+
+    def of(self, entry: RouteInput) -> int:
+        """What is spent of the quota in force for a message."""
+        quota = self._charters[entry.message.brand].charter.here(entry.channel, entry.message).quota
+        return self._counts.get((quota.per, entry.message.brand, entry.message.channel), 0) if quota else 0
+
+    def add(self, decision: Decision) -> None:
+        """Count what was just decided."""
+        if decision.ruling.visibility <= Visibility.HOLD or decision.ruling.ground is Ground.ILLEGAL:
+            return
+        for quota in {quota.per for quota in self._charters[decision.brand].charter.quotas()}:
+            key = (quota, decision.brand, decision.channel)
+            self._counts[key] = self._counts.get(key, 0) + 1
 
 
 async def save(tx: Transaction, threads: Sequence[Thread]) -> None:
     """Write what threads grew by and announce every new decision."""
     await store.save_threads(tx.conn, threads, tx.now)
     for thread in threads:
+        if thread.blanked:
+            await case_store.blank_texts(tx.conn, thread.brand, thread.message)
         for decision in thread.added:
             tx.record(DECIDED, decision.name, decision.brand, {"cause": decision.cause.name})
 

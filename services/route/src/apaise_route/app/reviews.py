@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -12,7 +13,15 @@ from typing import Final
 
 from apaise_kit.core import cursor
 from apaise_kit.core.caller import current_caller
-from apaise_kit.core.errors import AlreadyExists, FailedPrecondition, Reason, invalid_field, not_found
+from apaise_kit.core.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    NotFound,
+    Reason,
+    invalid_field,
+    not_found,
+)
 from apaise_kit.core.labels import LABEL_SET
 from apaise_kit.core.names import REVIEW_ITEM, WILDCARD
 from apaise_kit.runtime.db import Transaction
@@ -39,6 +48,7 @@ REVIEWED: Final = "review.made"
 _SHORTEST: Final = timedelta(seconds=10)
 _LONGEST: Final = timedelta(hours=1)
 _USUAL: Final = timedelta(minutes=5)
+_CLUSTER: Final = 200
 _PAGE_BYTES: Final = 1024 * 1024
 _WAITING: Final = (ReviewState.OPEN, ReviewState.CLAIMED)
 
@@ -117,6 +127,8 @@ async def _claimed(tx: Transaction, brand: str, item_id: str, length: timedelta,
     if item is not None:
         return item
     found = await _existing(tx, brand, item_id)
+    if found.waiting and found.asked_by == actor:
+        raise FailedPrecondition("You asked for a second opinion: somebody else looks at this one.")
     raise claimed_by_other(found) if found.waiting else await _refused(tx, found)
 
 
@@ -142,16 +154,36 @@ async def release_item(deps: Deps, brand: str, item_id: str, etag: str) -> ItemV
         NotFound, Aborted, FailedPrecondition: as `resolve`.
     """
     async with deps.db.write() as tx:
-        item = await store.lock_item(tx.conn, brand, item_id)
-        if item is None:
-            raise not_found(REVIEW_ITEM.format(brand, item_id))
-        if not item.waiting:
-            raise await _refused(tx, item)
-        check_claim(item, tx.caller.actor, etag, tx.now, etag_required=False)
-        free = replace(item, state=ReviewState.OPEN, claim_actor="", lease_expire_time=None, version=item.version + 1)
-        await store.put_item(tx.conn, free)
-        tx.record("review_item.released", REVIEW_ITEM.format(brand, item_id), brand, {"version": free.version})
-        return await store.view_item(tx.conn, free)
+        return await _freed(tx, await _held(tx, brand, item_id, etag), "review_item.released")
+
+
+async def ask_second_opinion(deps: Deps, brand: str, item_id: str, etag: str) -> ItemView:
+    """Give a claimed item back for anybody else.
+
+    Raises:
+        NotFound, Aborted, FailedPrecondition: as `resolve`.
+    """
+    async with deps.db.write() as tx:
+        item = await _held(tx, brand, item_id, etag)
+        asked = replace(item, reason=ReviewReason.SECOND_OPINION, asked_by=tx.caller.actor)
+        return await _freed(tx, asked, "review_item.second_opinion")
+
+
+async def _held(tx: Transaction, brand: str, item_id: str, etag: str) -> ReviewItem:
+    item = await store.lock_item(tx.conn, brand, item_id)
+    if item is None:
+        raise not_found(REVIEW_ITEM.format(brand, item_id))
+    if not item.waiting:
+        raise await _refused(tx, item)
+    check_claim(item, tx.caller.actor, etag, tx.now, etag_required=False)
+    return item
+
+
+async def _freed(tx: Transaction, item: ReviewItem, kind: str) -> ItemView:
+    free = replace(item, state=ReviewState.OPEN, claim_actor="", lease_expire_time=None, version=item.version + 1)
+    await store.put_item(tx.conn, free)
+    tx.record(kind, REVIEW_ITEM.format(item.brand, item.id), item.brand, {"version": free.version})
+    return await store.view_item(tx.conn, free)
 
 
 async def resolve_item(
@@ -194,6 +226,45 @@ async def resolve_item(
         resolved = await _announce(tx, review, thread.touched[item.id])
     deps.meter.decided(thread.added)
     return resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What was resolved together: the item, its duplicates, and how many of those were left to others."""
+
+    first: Resolved
+    duplicates: Sequence[Review]
+    left: int
+
+
+async def resolve_duplicates(
+    deps: Deps,
+    brand: str,
+    item_id: str,
+    etag: str,
+    resolution: Resolution,
+    correction: Correction | None,
+    request_id: str,
+) -> Cluster:
+    """Resolve a claimed item, then the waiting ones that say the same, each in its own transaction.
+
+    Raises:
+        InvalidArgument: SKIP, which says nothing about the others.
+        NotFound, Aborted, FailedPrecondition, AlreadyExists: as `resolve`, for the item itself.
+    """
+    if resolution is Resolution.SKIP:
+        raise invalid_field("resolution", "must be CONFIRM or CORRECT: a skip says nothing about duplicates")
+    first = await resolve_item(deps, brand, item_id, etag, resolution, correction, request_id)
+    async with deps.db.read() as conn:
+        ids = await store.waiting_duplicates(conn, brand, item_id, _CLUSTER)
+    done: list[Review] = []
+    for duplicate in ids:
+        # Somebody holds it, or was faster: it is theirs.
+        with suppress(FailedPrecondition, Aborted, NotFound):
+            view = await claim_item(deps, brand, duplicate, None, None)
+            version = str(view.item.version)
+            done.append((await resolve_item(deps, brand, duplicate, version, resolution, correction, "")).review)
+    return Cluster(first, done, len(ids) - len(done))
 
 
 async def undo_resolution(deps: Deps, brand: str, item_id: str, etag: str) -> Resolved:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
-from apaise_route.domain.lists import WordLists
-from apaise_route.domain.model import Channel, ChannelKind, Moderation, Queue, Visibility
+from apaise_route.domain.hours import BusinessHours
+from apaise_route.domain.lists import WordList, WordLists
+from apaise_route.domain.model import Channel, ChannelKind, Message, Moderation, Queue, Visibility
 
 CAP: Final = "complaint-cap"
 DISTRESS: Final = "distress-first"
@@ -17,11 +18,19 @@ PRIVATE: Final = "private-channel"
 FAILURE: Final = "failure-policy"
 BROKEN: Final = "clause-failed"
 AUDIT: Final = "audit"
+AUTONOMY: Final = "autonomy"
+QUOTA: Final = "action-quota"
 DEFAULT: Final = "default"
 EXPIRY: Final = "hold-expiry"
 GONE: Final = "gone"
 HUMAN: Final = "human"
-MESH_RULES: Final = frozenset({CAP, DISTRESS, PRIVATE, FAILURE, BROKEN, AUDIT, DEFAULT, EXPIRY, GONE, HUMAN})
+MESH_RULES: Final = frozenset(
+    {CAP, DISTRESS, PRIVATE, FAILURE, BROKEN, AUDIT, AUTONOMY, QUOTA, DEFAULT, EXPIRY, GONE, HUMAN}
+)
+
+# The decision threshold of the house model for `complaint`. A charter may ask for a lower one, never for a higher one;
+# a test holds it equal to the weights shipped.
+HOUSE_COMPLAINT: Final = 0.09
 
 POSTURES: Final = ("reassure", "explain", "solve", "apologise", "light_humour", "none")
 LANGUAGES: Final = ("fr", "en")
@@ -58,9 +67,40 @@ class HoldRule:
     then: Visibility = Visibility.KEEP
 
 
+class Autonomy(StrEnum):
+    """Whether the machine may do something: alone, with a person looking afterwards, or not at all."""
+
+    ALONE = "alone"
+    REVIEWED = "reviewed"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most this many messages of a channel taken down by the machine in any such time."""
+
+    actions: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A decision not to answer: why, and who answers for it."""
+
+    reason: str
+    reviewer: str
+
+
+# A kind of channels, or the id of one.
+Place = ChannelKind | str
+
+
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One rule: when its condition holds, what the brand wants. `reads` are the labels its condition looks at."""
+    """One rule: when its condition holds, what the brand wants. `reads` are the labels its condition looks at.
+
+    `channels` are the only places where it applies, `event` the only override; empty is everywhere, always.
+    """
 
     id: str
     when: str
@@ -71,9 +111,45 @@ class Clause:
     reply_posture: str = ""
     review: bool = False
     illegal: bool = False
+    notify: tuple[Queue, ...] = ()
+    silence: Silence | None = None
+    channels: frozenset[Place] = frozenset()
+    event: str = ""
     explain: Mapping[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     reads_unsure: bool = False
+
+    def applies(self, channel: Channel, events: frozenset[str]) -> bool:
+        """Whether it may speak of a message of this channel while these overrides are in force."""
+        here = not self.channels or channel.kind in self.channels or channel.id in self.channels
+        return here and (not self.event or self.event in events)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What is different in a channel or during an event; what is None or empty stays as it is."""
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    delays: Mapping[Queue, timedelta] = field(default_factory=dict)
+    hold: HoldRule | None = None
+    audit_share: float | None = None
+    quota: Quota | None = None
+    off: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class EventOverride:
+    """An override from `start` to `end`, of all messages or of those of one event."""
+
+    id: str
+    start: datetime
+    end: datetime
+    override: Override = Override()
+    event: str = ""
+
+    def covers(self, message: Message) -> bool:
+        """Whether it is in force for a message: by when it was written, so that deciding again decides the same."""
+        return self.start <= message.origin < self.end and (not self.event or self.event == message.event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +165,44 @@ class Charter:
     audit_share: float = 0.02
     hold: HoldRule = HoldRule()
     delays: Mapping[Queue, timedelta] = field(default_factory=dict)
-    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lists: Mapping[str, WordList] = field(default_factory=dict)
+    channels: Mapping[Place, Override] = field(default_factory=dict)
+    events: tuple[EventOverride, ...] = ()
+    hours: BusinessHours | None = None
+    autonomy: Mapping[Visibility, Autonomy] = field(default_factory=dict)
+    quota: Quota | None = None
+    off: frozenset[str] = frozenset()
+    train_private: bool = False
+
+    def quotas(self) -> frozenset[Quota]:
+        """Every quota of the charter, its channels and events."""
+        overrides = [*self.channels.values(), *(event.override for event in self.events)]
+        return frozenset(quota for quota in (self.quota, *(o.quota for o in overrides)) if quota)
+
+    def events_of(self, message: Message) -> frozenset[str]:
+        """The overrides in force for a message, by id."""
+        return frozenset(event.id for event in self.events if event.covers(message))
+
+    def here(self, channel: Channel, message: Message) -> Charter:
+        """The charter as it stands for one message: its channel's kind, its channel, then events, the last one wins."""
+        if not self.channels and not self.events:
+            return self
+        changed = self
+        for override in self._overrides(channel, message):
+            changed = replace(
+                changed,
+                thresholds={**changed.thresholds, **override.thresholds},
+                delays={**changed.delays, **override.delays},
+                hold=override.hold or changed.hold,
+                audit_share=changed.audit_share if override.audit_share is None else override.audit_share,
+                quota=override.quota or changed.quota,
+                off=changed.off | override.off,
+            )
+        return changed
+
+    def _overrides(self, channel: Channel, message: Message) -> Iterator[Override]:
+        yield from (self.channels[place] for place in (channel.kind, channel.id) if place in self.channels)
+        yield from (event.override for event in self.events if event.covers(message))
 
 
 class Evaluation(NamedTuple):
@@ -116,6 +229,11 @@ class CompiledCharter:
     words: WordLists
     name: str
     digest: str
+
+    def with_words(self, added: Mapping[str, WordList]) -> CompiledCharter:
+        """The same charter with words added to its lists, those it does not have left out."""
+        known = {name: words for name, words in added.items() if name in self.charter.lists}
+        return replace(self, words=self.words.plus(known)) if known else self
 
 
 class Severity(StrEnum):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from apaise_kit.core.labels import LABELS
 from apaise_route.domain import charter as rules
-from apaise_route.domain.charter import Charter, Clause, CompiledCharter, FailurePolicy
+from apaise_route.domain.charter import Autonomy, Charter, Clause, CompiledCharter, FailurePolicy
 from apaise_route.domain.explain import explain
 from apaise_route.domain.model import (
     Absence,
@@ -27,6 +27,7 @@ from apaise_route.domain.model import (
     ReviewReason,
     RouteInput,
     Ruling,
+    Unanswered,
     Verdict,
     Visibility,
 )
@@ -37,6 +38,20 @@ DISTRESS_LABELS: Final = ("distress", "self_harm")
 DISTRESS_PRIORITY: Final = 95
 # A hidden message is handed only to those who deal with harm: sales has no business with a slur that asks a price.
 HARM_QUEUES: Final = frozenset({Queue.NONE, Queue.MODERATOR, Queue.LEGAL, Queue.CRISIS})
+# Those who would answer: strategic silence takes the step from them, and from nobody else.
+ANSWERING: Final = frozenset({Queue.CARE, Queue.MARKETING, Queue.SALES, Queue.PRODUCT, Queue.ANIMATION})
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is owed next: to whom, when, within what delay, in what tone, how pressing; or why nothing is."""
+
+    queue: Queue
+    priority: int
+    posture: str = ""
+    due_time: datetime | None = None
+    within: timedelta | None = None
+    silence: Unanswered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +106,27 @@ class _Draft:
         self.review = self.review or reason
 
 
-def decide(entry: RouteInput, compiled: CompiledCharter, now: datetime, draw: float) -> Verdicted:
-    """Decide one message.
+def decide(entry: RouteInput, compiled: CompiledCharter, now: datetime, draw: float, spent: int = 0) -> Verdicted:
+    """Decide one message. Channel and event overrides count by when it was written, so deciding again decides the same.
 
     Args:
         entry: the message, its channel, and the assessment or the reason for its absence.
         compiled: the brand's charter in force.
         now: the instant of the decision; holds are counted from it.
         draw: a number in [0, 1), the same for the same message: the audit sample is drawn with it.
+        spent: how many messages the machine took down in this channel within the quota's time.
     """
-    charter, assessment = compiled.charter, entry.assessment
-    draft = _weigh(entry, compiled)
+    charter, assessment = compiled.charter.here(entry.channel, entry.message), entry.assessment
+    draft = _weigh(entry, charter, compiled)
     draft.complaint = assessment is not None and is_complaint(assessment, charter)
     if assessment is None and entry.absence is not Absence.NO_TEXT:
         _apply_failure_policy(draft, entry, charter)
+    _keep_to_quota(draft, entry, charter, spent)
     _put_distress_first(draft, assessment)
     _cap_complaint(draft, entry)
+    _ask_before_acting(draft, charter)
     _leave_private_alone(draft, entry)
-    _owe_review(draft, entry)
+    _owe_review(draft, entry, charter)
     audited = draft.review is None and charter.audit_share > 0 and draw < charter.audit_share
     if audited:
         draft.reasons.append(Reason(rules.AUDIT, Visibility.KEEP, {}))
@@ -153,6 +171,8 @@ def facts(entry: RouteInput, charter: Charter, words: Mapping[str, bool]) -> dic
             "event": message.event,
             "is_reply": bool(message.parent),
             "read": entry.assessment is not None,
+            "channel": channel.id,
+            "open": charter.hours is None or charter.hours.is_open(message.origin),
         },
         "author": {
             "account_age_days": _account_age_days(entry),
@@ -167,12 +187,16 @@ def _account_age_days(entry: RouteInput) -> int:
     return -1 if created is None else max(0, (entry.message.origin - created).days)
 
 
-def _weigh(entry: RouteInput, compiled: CompiledCharter) -> _Draft:
+def _weigh(entry: RouteInput, charter: Charter, compiled: CompiledCharter) -> _Draft:
     """Every clause that holds, and the strictest visibility among them."""
-    charter = compiled.charter
     words = compiled.words.matches(entry.message.text)
     holds, failed = compiled.conditions.evaluate(facts(entry, charter, words))
-    matched = [clause for clause, held in zip(charter.clauses, holds, strict=True) if held]
+    events = charter.events_of(entry.message)
+    matched = [
+        clause
+        for clause, held in zip(charter.clauses, holds, strict=True)
+        if held and clause.id not in charter.off and clause.applies(entry.channel, events)
+    ]
     if entry.assessment is None:
         # Without a reading, "no insult" is not a fact: a clause that looks at labels says nothing.
         matched = [clause for clause in matched if not clause.reads]
@@ -184,7 +208,8 @@ def _weigh(entry: RouteInput, compiled: CompiledCharter) -> _Draft:
     lawful = max((clause.visibility for clause in matched if clause.illegal), default=Visibility.NONE)
     draft = _Draft(reasons[0].visibility, reasons[0].clause, reasons, matched, lawful)
     if failed:
-        draft.reasons.append(Reason(rules.BROKEN, Visibility.KEEP, {}))
+        broken = {charter.clauses[index].id: 1.0 for index in sorted(failed)}
+        draft.reasons.append(Reason(rules.BROKEN, Visibility.KEEP, broken))
         draft.owe(ReviewReason.CLAUSE)
     return draft
 
@@ -211,6 +236,25 @@ def _apply_failure_policy(draft: _Draft, entry: RouteInput, charter: Charter) ->
         draft.reasons = draft.reasons[:1]
     if draft.visibility is Visibility.HOLD:
         draft.owe(ReviewReason.NO_ASSESSMENT)
+
+
+def _keep_to_quota(draft: _Draft, entry: RouteInput, charter: Charter, spent: int) -> None:
+    """Past the quota the machine takes nothing more down: what does not show yet waits, the rest stays; people look."""
+    if charter.quota is None or spent < charter.quota.actions or draft.visibility <= Visibility.HOLD:
+        return
+    shows_already = entry.channel.moderation is Moderation.POST
+    draft.cap(rules.QUOTA, Visibility.KEEP if shows_already else Visibility.HOLD)
+    draft.owe(ReviewReason.CLAUSE if shows_already else ReviewReason.HOLD)
+
+
+def _ask_before_acting(draft: _Draft, charter: Charter) -> None:
+    """What the machine may not do without a person becomes the strictest thing it may, and a person looks."""
+    allowed = draft.visibility
+    while allowed > Visibility.KEEP and charter.autonomy.get(allowed) is Autonomy.NEVER:
+        allowed = Visibility(allowed - 1)
+    if allowed < draft.visibility and draft.visibility > draft.lawful:
+        draft.cap(rules.AUTONOMY, allowed)
+        draft.owe(ReviewReason.CLAUSE)
 
 
 def _put_distress_first(draft: _Draft, assessment: Assessment | None) -> None:
@@ -247,9 +291,11 @@ def _leave_private_alone(draft: _Draft, entry: RouteInput) -> None:
         draft.decide_by(rules.PRIVATE, Visibility.KEEP)
 
 
-def _owe_review(draft: _Draft, entry: RouteInput) -> None:
+def _owe_review(draft: _Draft, entry: RouteInput, charter: Charter) -> None:
     if draft.illegal:
         draft.review = ReviewReason.ILLEGAL
+    if charter.autonomy.get(draft.visibility) is Autonomy.REVIEWED:
+        draft.owe(ReviewReason.CLAUSE)
     asking = [clause for clause in draft.matched if clause.review]
     if asking and all(clause.reads_unsure for clause in asking):
         draft.owe(ReviewReason.UNSURE)
@@ -268,25 +314,37 @@ def _owed(draft: _Draft, audited: bool, charter: Charter) -> ReviewOwed | None:
 
 
 def _ruling(draft: _Draft, entry: RouteInput, charter: Charter, now: datetime) -> Ruling:
-    queue, due_time, posture, priority = _hand_over(draft, entry, charter)
+    step = _next_step(draft, entry, charter)
     ruling = Ruling(
         visibility=draft.visibility,
         clause=draft.clause,
         reasons=tuple(draft.reasons),
         ground=_ground(draft),
-        queue=queue,
-        priority=max(priority, draft.floor_priority),
-        due_time=due_time,
-        reply_posture=posture,
+        queue=step.queue,
+        priority=max(step.priority, draft.floor_priority),
+        due_time=step.due_time,
+        reply_posture=step.posture,
+        notify=_told(draft, step.queue),
+        silence=step.silence,
     )
     if draft.visibility is Visibility.HOLD:
         ruling = hold(ruling, charter, now, harmless=_harmless(draft, entry))
-    return replace(ruling, explanation=explain(ruling, charter))
+    return replace(ruling, explanation=explain(ruling, charter, now, step.within))
 
 
-def _hand_over(draft: _Draft, entry: RouteInput, charter: Charter) -> tuple[Queue, datetime | None, str, int]:
+def _speaking(draft: _Draft) -> list[Clause]:
+    """The clauses that may hand the message over."""
+    return [c for c in draft.matched if draft.visibility < Visibility.HIDE or c.queue in HARM_QUEUES]
+
+
+def _told(draft: _Draft, owner: Queue) -> tuple[Queue, ...]:
+    """Who hears of it at once beside the queue that owes the step."""
+    return tuple(sorted({queue for clause in draft.matched for queue in clause.notify} - {owner}))
+
+
+def _next_step(draft: _Draft, entry: RouteInput, charter: Charter) -> _Step:
     """Queue, due time, posture and priority: those of the most pressing clause among the ones that may speak."""
-    speaking = [c for c in draft.matched if draft.visibility < Visibility.HIDE or c.queue in HARM_QUEUES]
+    speaking = _speaking(draft)
     priority = max((clause.priority for clause in speaking), default=0)
     queued = [clause for clause in speaking if clause.queue]
     posture = next((c.reply_posture for c in sorted(speaking, key=lambda c: -c.priority) if c.reply_posture), "")
@@ -295,10 +353,32 @@ def _hand_over(draft: _Draft, entry: RouteInput, charter: Charter) -> tuple[Queu
     elif queued:
         first = max(queued, key=lambda clause: clause.priority).queue
     else:
-        return Queue.NONE, None, posture, priority
-    delays = [c.due for c in queued if c.queue is first and c.due]
-    shortest = min(delays, default=charter.delays.get(first))
-    return first, entry.message.origin + shortest if shortest else None, posture, priority
+        first = Queue.NONE
+    silence = _silence(draft, speaking, priority)
+    if silence is not None:
+        posture, first = "none", Queue.NONE if first in ANSWERING else first
+    if first is Queue.NONE:
+        return _Step(first, priority, posture, silence=silence)
+    within = min((c.due for c in queued if c.queue is first and c.due), default=charter.delays.get(first))
+    return _Step(first, priority, posture, _due(entry, charter, first, within), within, silence)
+
+
+def _due(entry: RouteInput, charter: Charter, queue: Queue, within: timedelta | None) -> datetime | None:
+    """When a step is due: `within` of publication, in opening hours where they bind the queue."""
+    if within is None:
+        return None
+    origin, hours = entry.message.origin, charter.hours
+    return hours.due(origin, within) if hours and queue in hours.queues else origin + within
+
+
+def _silence(draft: _Draft, speaking: list[Clause], priority: int) -> Unanswered | None:
+    """The choice not to answer, when no clause presses more; never to a complaint or a person in distress."""
+    if draft.complaint or draft.floor_priority:
+        return None
+    chosen = next((c for c in speaking if c.silence is not None and c.priority == priority), None)
+    if chosen is None or chosen.silence is None:
+        return None
+    return Unanswered(chosen.id, chosen.silence.reason, chosen.silence.reviewer)
 
 
 def _ground(draft: _Draft) -> Ground:

@@ -111,6 +111,7 @@ class ReviewReason(IntEnum):
     AUDIT = 5
     ILLEGAL = 6
     EDITED = 7
+    SECOND_OPINION = 8
 
 
 class ReviewState(IntEnum):
@@ -213,6 +214,7 @@ class Channel:
     kind: ChannelKind
     audience: Audience
     moderation: Moderation
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,15 @@ class ReviewOwed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A decision not to answer, as recorded: the clause that asks for it, why, and who answers for it."""
+
+    clause: str
+    reason: str
+    reviewer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """What is decided, apart from who decided it and when."""
 
@@ -300,6 +311,8 @@ class Ruling:
     hold_then: Visibility = Visibility.NONE
     hold_finally: Visibility = Visibility.NONE
     explanation: str = ""
+    notify: tuple[Queue, ...] = ()
+    silence: Unanswered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +368,8 @@ def decision_name(brand: str, message: str, sequence: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """One message revision waiting for a person. `sequence` is the decision it is about."""
+    """One message revision waiting for a person. `sequence` is the decision it is about; `asked_by` is who held it and
+    asked for somebody else's opinion."""
 
     brand: str
     id: str
@@ -372,6 +386,7 @@ class ReviewItem:
     claim_actor: str = ""
     lease_expire_time: datetime | None = None
     version: int = 1
+    asked_by: str = ""
 
     def state_at(self, now: datetime) -> ReviewState:
         """Where it stands at an instant: an expired lease reads as open."""

@@ -22,6 +22,7 @@ from apaise_route.domain.model import (
     AUTOMATON,
     Absence,
     Assessment,
+    Audience,
     Cause,
     Correction,
     Decision,
@@ -68,8 +69,17 @@ class Thread:
 
     # -- the mesh decides
 
-    def route(self, entry: RouteInput, charter: CompiledCharter, now: datetime, new_id: Callable[[], str]) -> Decision:
+    def route(
+        self,
+        entry: RouteInput,
+        charter: CompiledCharter,
+        now: datetime,
+        new_id: Callable[[], str],
+        spent: int = 0,
+    ) -> Decision:
         """Decide an input, or answer what was decided: once per revision, and once more when an assessment arrives.
+
+        `spent` counts what the machine took down in the channel lately, for the charter's quota.
 
         An input older than the latest revision is answered and recorded nowhere: its text is no longer what people see.
         """
@@ -80,7 +90,7 @@ class Thread:
         if automatic is None:
             if holding is not None and revision <= holding.edit_revision:
                 return holding
-            return self._by_machine(Cause.AUTOMATIC, entry, charter, now, new_id)
+            return self._by_machine(Cause.AUTOMATIC, entry, charter, now, new_id, spent)
         if entry.assessment is None or automatic.absence is Absence.NONE:
             return automatic
         reassessed = self._find(revision, Cause.REASSESSMENT)
@@ -90,7 +100,7 @@ class Thread:
             return holding or automatic
         if self._human_stands():
             return holding
-        return self._by_machine(Cause.REASSESSMENT, entry, charter, now, new_id)
+        return self._by_machine(Cause.REASSESSMENT, entry, charter, now, new_id, spent)
 
     def _find(self, revision: int, cause: Cause) -> Decision | None:
         return next((d for d in self.decisions if d.edit_revision == revision and d.cause is cause), None)
@@ -104,14 +114,20 @@ class Thread:
         return stands
 
     def _by_machine(
-        self, cause: Cause, entry: RouteInput, charter: CompiledCharter, now: datetime, new_id: Callable[[], str]
+        self,
+        cause: Cause,
+        entry: RouteInput,
+        charter: CompiledCharter,
+        now: datetime,
+        new_id: Callable[[], str],
+        spent: int,
     ) -> Decision:
         revision = entry.message.edit_revision
-        verdict = decide(entry, charter, now, draw_of(self.brand, self.message, revision))
+        verdict = decide(entry, charter, now, draw_of(self.brand, self.message, revision), spent)
         owed = verdict.review
         if cause is Cause.AUTOMATIC and self._human_stands():
             owed = ReviewOwed(ReviewReason.EDITED)
-        self.texts[revision] = entry
+        self.texts[revision] = _may_train(entry, charter)
         return self._append(
             cause,
             AUTOMATON,
@@ -249,8 +265,9 @@ class Thread:
             priority=URGENT if escalated else ruling.priority,
             hold_expire_time=now + charter.charter.hold.expire_after if escalated else None,
             hold_then=ruling.hold_finally if escalated else Visibility.NONE,
+            notify=(),
         )
-        ended = replace(ended, explanation=explain(ended, charter.charter))
+        ended = replace(ended, explanation=explain(ended, charter.charter, now))
         item = ""
         if escalated or self.item is not None:
             owed = ReviewOwed(self.item.reason if self.item else ReviewReason.HOLD)
@@ -408,6 +425,14 @@ def _name(item: ReviewItem) -> str:
     return REVIEW_ITEM.format(item.brand, item.id)
 
 
+def _may_train(entry: RouteInput, charter: CompiledCharter) -> RouteInput:
+    """A private message that says nothing of it may train when the charter allows that; a refusal stays one."""
+    silent = entry.message.may_train is None and entry.channel.audience is Audience.PRIVATE
+    if not (silent and charter.charter.train_private):
+        return entry
+    return replace(entry, message=replace(entry.message, may_train=True))
+
+
 def message_name(brand: str, message: str) -> str:
     """Resource name of a message."""
     return MESSAGE.format(brand, message)
@@ -433,7 +458,8 @@ def _by_person(
         hold_expire_time=None,
         hold_then=Visibility.NONE,
         hold_finally=Visibility.NONE,
+        notify=(),
     )
     if visibility is Visibility.HOLD:
         decided = hold(decided, charter.charter, now, harmless=ruling.hold_then is Visibility.KEEP)
-    return replace(decided, explanation=explain(replace(decided, clause=rules.HUMAN), charter.charter))
+    return replace(decided, explanation=explain(replace(decided, clause=rules.HUMAN), charter.charter, now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from typing import Final, TypedDict, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,11 +18,14 @@ from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.type.v1 import assessment_pb2, message_pb2
 from apaise_kit.core.errors import ApaiseError, invalid_field
 from apaise_kit.core.labels import LABEL_SET
-from apaise_kit.core.names import CHANNEL, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
+from apaise_kit.core.names import CHANNEL, LIVE_WORD, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
 from apaise_kit.runtime.status import status_of, status_ok
+from apaise_route.adapters.charter_store import LiveWord
 from apaise_route.adapters.store import ItemView
 from apaise_route.app.charters import CharterView
+from apaise_route.app.live import TTL, WINDOW, LiveView
 from apaise_route.app.reviews import Resolved, review_name
+from apaise_route.app.shadows import DiffView, ShadowView
 from apaise_route.domain.charter import Problem, Severity
 from apaise_route.domain.model import (
     Absence,
@@ -49,6 +53,7 @@ from apaise_route.domain.model import (
     Visibility,
     decision_name,
 )
+from apaise_route.domain.replay import Change
 
 _MAX_TEXT_BYTES: Final = 32 * 1024
 _MAX_DETAIL: Final = 256
@@ -60,7 +65,7 @@ _SEVERITIES: Final = {
     Severity.WARNING: charters_pb.CharterProblem.SEVERITY_WARNING,
     Severity.ERROR: charters_pb.CharterProblem.SEVERITY_ERROR,
 }
-E = TypeVar("E", Absence, ActionState, Audience, ChannelKind, Moderation, Queue, Resolution, ReviewReason, ReviewState)
+E = TypeVar("E", bound=IntEnum)
 
 
 class ResolvedFields(TypedDict):
@@ -74,24 +79,35 @@ class ResolvedFields(TypedDict):
 # -- small things
 
 
-def _time(value: Timestamp, field: str) -> datetime:
+def time_of(value: Timestamp, field: str) -> datetime:
+    """A time.
+
+    Raises:
+        InvalidArgument: it lies outside 1970 to 2900.
+    """
     # Bounded well below year 9999, so that adding a delay to it cannot overflow.
     if not 0 <= value.seconds < _LATEST_SECONDS or not 0 <= value.nanos < 1_000_000_000:
         raise invalid_field(field, "must be a time between 1970 and 2900")
     return value.ToDatetime(tzinfo=UTC)
 
 
-def _stamp(target: Timestamp, value: datetime | None) -> None:
+def stamp(target: Timestamp, value: datetime | None) -> None:
+    """Write a time; none leaves the field absent."""
     if value is not None:
         target.FromDatetime(value)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """PostgreSQL keeps every character but U+0000."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
 
 
-def _member(kind: type[E], value: int, field: str) -> E:
+def member(kind: type[E], value: int, field: str) -> E:
+    """An enumeration's value.
+
+    Raises:
+        InvalidArgument: it is left out, or unknown to this version.
+    """
     try:
         return kind(value)
     except ValueError:
@@ -104,7 +120,7 @@ def optional_member(kind: type[E], value: int, field: str) -> E | None:
     Raises:
         InvalidArgument: a value this version does not know.
     """
-    return _member(kind, value, field) if value else None
+    return member(kind, value, field) if value else None
 
 
 def request_id(value: str) -> str:
@@ -227,22 +243,22 @@ def _message(pb: message_pb2.Message) -> Message:
         id=message_id,
         channel=channel.id,
         edit_revision=pb.edit_revision,
-        text=_clean(pb.text),
-        external_id=_clean(pb.external_id),
-        received_time=_time(pb.received_time, "message.received_time"),
+        text=clean(pb.text),
+        external_id=clean(pb.external_id),
+        received_time=time_of(pb.received_time, "message.received_time"),
         author=_author(pb.author),
-        event=_clean(pb.event),
-        thread=_clean(pb.thread),
-        parent=_clean(pb.parent),
-        permalink=_clean(pb.permalink),
-        language_hint=_clean(pb.language_hint),
-        language=_clean(pb.language),
+        event=clean(pb.event),
+        thread=clean(pb.thread),
+        parent=clean(pb.parent),
+        permalink=clean(pb.permalink),
+        language_hint=clean(pb.language_hint),
+        language=clean(pb.language),
         language_confidence=pb.language_confidence,
-        attachments=tuple(Attachment(a.kind, _clean(a.uri), _clean(a.alt_text)) for a in pb.attachments),
+        attachments=tuple(Attachment(a.kind, clean(a.uri), clean(a.alt_text)) for a in pb.attachments),
         rating=pb.rating if pb.HasField("rating") else None,
-        published_time=_time(pb.published_time, "message.published_time") if pb.HasField("published_time") else None,
+        published_time=time_of(pb.published_time, "message.published_time") if pb.HasField("published_time") else None,
         published_time_trusted=pb.published_time_trusted,
-        edit_time=_time(pb.edit_time, "message.edit_time") if pb.HasField("edit_time") else None,
+        edit_time=time_of(pb.edit_time, "message.edit_time") if pb.HasField("edit_time") else None,
         may_train=pb.may_train if pb.HasField("may_train") else None,
         gone=pb.gone,
     )
@@ -250,14 +266,14 @@ def _message(pb: message_pb2.Message) -> Message:
 
 def _author(pb: message_pb2.Author) -> Author:
     return Author(
-        platform_id=_clean(pb.platform_id),
-        display_name=_clean(pb.display_name),
-        author_key=_clean(pb.author_key),
-        account_create_time=_time(pb.account_create_time, "message.author.account_create_time")
+        platform_id=clean(pb.platform_id),
+        display_name=clean(pb.display_name),
+        author_key=clean(pb.author_key),
+        account_create_time=time_of(pb.account_create_time, "message.author.account_create_time")
         if pb.HasField("account_create_time")
         else None,
         follows_page=pb.follows_page if pb.HasField("follows_page") else None,
-        roles=tuple(map(_clean, pb.roles)),
+        roles=tuple(map(clean, pb.roles)),
     )
 
 
@@ -266,9 +282,10 @@ def _channel(pb: message_pb2.Channel) -> Channel:
     return Channel(
         brand=brand,
         id=channel_id,
-        kind=_member(ChannelKind, pb.kind, "channel.kind"),
-        audience=_member(Audience, pb.audience, "channel.audience"),
-        moderation=_member(Moderation, pb.moderation_mode, "channel.moderation_mode"),
+        kind=member(ChannelKind, pb.kind, "channel.kind"),
+        audience=member(Audience, pb.audience, "channel.audience"),
+        moderation=member(Moderation, pb.moderation_mode, "channel.moderation_mode"),
+        platform=clean(pb.platform),
     )
 
 
@@ -300,8 +317,8 @@ def outcome(pb: decisions_pb.ActionOutcome, now: datetime) -> Outcome:
     """
     if len(pb.detail) > _MAX_DETAIL:
         raise invalid_field("outcome.detail", f"must be at most {_MAX_DETAIL} characters")
-    when = _time(pb.time, "outcome.time") if pb.HasField("time") else now
-    return Outcome(_member(ActionState, pb.state, "outcome.state"), when, _clean(pb.detail))
+    when = time_of(pb.time, "outcome.time") if pb.HasField("time") else now
+    return Outcome(member(ActionState, pb.state, "outcome.state"), when, clean(pb.detail))
 
 
 def item_filters(
@@ -315,24 +332,27 @@ def item_filters(
     )
 
 
-def resolved(request: reviews_pb.ResolveReviewItemRequest) -> tuple[Resolution, Correction | None]:
+Resolving = reviews_pb.ResolveReviewItemRequest | reviews_pb.ResolveDuplicatesRequest
+
+
+def resolved(request: Resolving) -> tuple[Resolution, Correction | None]:
     """What the person does, and what is right instead."""
     return _resolution(request), _correction(request)
 
 
-def _resolution(request: reviews_pb.ResolveReviewItemRequest) -> Resolution:
+def _resolution(request: Resolving) -> Resolution:
     """What the person does.
 
     Raises:
         InvalidArgument: none of CONFIRM, CORRECT, SKIP.
     """
-    value = _member(Resolution, request.resolution, "resolution")
+    value = member(Resolution, request.resolution, "resolution")
     if value is Resolution.UNDO:
         raise invalid_field("resolution", "must be CONFIRM, CORRECT or SKIP; UndoResolution takes one back")
     return value
 
 
-def _correction(request: reviews_pb.ResolveReviewItemRequest) -> Correction | None:
+def _correction(request: Resolving) -> Correction | None:
     """What is right instead, None when left out.
 
     Raises:
@@ -386,18 +406,24 @@ def decision_pb(decision: Decision) -> decisions_pb.Decision:
         external_id=decision.external_id,
         review_item=REVIEW_ITEM.format(decision.brand, decision.review_item) if decision.review_item else "",
         explanation=ruling.explanation,
+        notify=map(int, ruling.notify),  # type: ignore[arg-type]
     )
+    if ruling.silence is not None:
+        silence = ruling.silence
+        pb.silence.CopyFrom(
+            decisions_pb.Silence(clause=silence.clause, reason=silence.reason, reviewer=silence.reviewer)
+        )
     for reason in ruling.reasons:
         pb.reasons.add(clause=reason.clause, visibility=int(reason.visibility), evidence=reason.evidence)
-    _stamp(pb.create_time, decision.create_time)
-    _stamp(pb.due_time, ruling.due_time)
-    _stamp(pb.hold_expire_time, ruling.hold_expire_time)
+    stamp(pb.create_time, decision.create_time)
+    stamp(pb.due_time, ruling.due_time)
+    stamp(pb.hold_expire_time, ruling.hold_expire_time)
     if decision.provenance is not None:
         pb.provenance.CopyFrom(_provenance_pb(decision.provenance))
     if decision.outcome is not None:
         pb.outcome.state = int(decision.outcome.state)  # type: ignore[assignment]
         pb.outcome.detail = decision.outcome.detail
-        _stamp(pb.outcome.time, decision.outcome.time)
+        stamp(pb.outcome.time, decision.outcome.time)
     return pb
 
 
@@ -456,10 +482,10 @@ def message_pb(value: Message) -> message_pb2.Message:
     )
     for a in value.attachments:
         pb.attachments.add(kind=a.kind, uri=a.uri, alt_text=a.alt_text)
-    _stamp(pb.author.account_create_time, author.account_create_time)
-    _stamp(pb.published_time, value.published_time)
-    _stamp(pb.received_time, value.received_time)
-    _stamp(pb.edit_time, value.edit_time)
+    stamp(pb.author.account_create_time, author.account_create_time)
+    stamp(pb.published_time, value.published_time)
+    stamp(pb.received_time, value.received_time)
+    stamp(pb.edit_time, value.edit_time)
     return pb
 
 
@@ -482,9 +508,9 @@ def item_pb(view: ItemView, now: datetime) -> reviews_pb.ReviewItem:
         pb.assessment.CopyFrom(assessment_pb(view.assessment))
     if state is ReviewState.CLAIMED:
         pb.claim_actor = item.claim_actor
-        _stamp(pb.lease_expire_time, item.lease_expire_time)
-    _stamp(pb.due_time, item.due_time)
-    _stamp(pb.create_time, item.create_time)
+        stamp(pb.lease_expire_time, item.lease_expire_time)
+    stamp(pb.due_time, item.due_time)
+    stamp(pb.create_time, item.create_time)
     return pb
 
 
@@ -511,7 +537,7 @@ def review_pb(review: Review) -> reviews_pb.Review:
         pb.decision = decision_name(brand, review.message, review.decision_sequence)
     if review.provenance is not None:
         pb.provenance.CopyFrom(_provenance_pb(review.provenance))
-    _stamp(pb.create_time, review.create_time)
+    stamp(pb.create_time, review.create_time)
     return pb
 
 
@@ -546,7 +572,7 @@ def charter_pb(view: CharterView) -> charters_pb.Charter:
         create_actor=view.create_actor,
         etag=view.etag,
     )
-    _stamp(pb.create_time, view.create_time)
+    stamp(pb.create_time, view.create_time)
     return pb
 
 
@@ -555,3 +581,100 @@ def problems_pb(problems: Iterable[Problem]) -> list[charters_pb.CharterProblem]
     return [
         charters_pb.CharterProblem(severity=_SEVERITIES[p.severity], line=p.line, message=p.message) for p in problems
     ]
+
+
+# -- charters at work
+
+
+def diff_pb(view: DiffView) -> charters_pb.DiffCharterResponse:
+    """DiffCharter's response."""
+    found = view.difference
+    labels = [label for label, _ in found.labels_changed.most_common()]
+    queues = [q for q in Queue if found.queues_before[q] != found.queues_after[q]]
+    return charters_pb.DiffCharterResponse(
+        charter=view.charter,
+        compared=found.compared,
+        changed=found.changed,
+        changes=_changes_pb(found.changes),
+        labels=[
+            charters_pb.LabelChange(label=label, messages=found.labels[label], changed=found.labels_changed[label])
+            for label in labels
+        ],
+        queues=[
+            charters_pb.QueueChange(queue=int(q), before=found.queues_before[q], after=found.queues_after[q])  # type: ignore[arg-type]
+            for q in queues
+        ],
+        examples=[
+            charters_pb.ChangedMessage(
+                message=example.message,
+                change=_change_pb(example.change),
+                clause_before=example.clause_before,
+                clause_after=example.clause_after,
+            )
+            for example in found.examples
+        ],
+        warnings=problems_pb(view.warnings),
+    )
+
+
+def shadow_pb(view: ShadowView) -> charters_pb.Shadow:
+    """A shadow."""
+    changed = {change: number for change, number in view.counts.items() if change.differs}
+    pb = charters_pb.Shadow(
+        charter=view.charter,
+        compared=sum(view.counts.values()),
+        changed=sum(changed.values()),
+        changes=_changes_pb(changed),
+    )
+    stamp(pb.start_time, view.start_time)
+    return pb
+
+
+def _changes_pb(counts: Mapping[Change, int]) -> list[charters_pb.CharterChange]:
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [_change_pb(change, number) for change, number in ordered]
+
+
+def _change_pb(change: Change, number: int = 1) -> charters_pb.CharterChange:
+    return charters_pb.CharterChange(
+        visibility_before=int(change.visibility_before),  # type: ignore[arg-type]
+        visibility_after=int(change.visibility_after),  # type: ignore[arg-type]
+        queue_before=int(change.queue_before),  # type: ignore[arg-type]
+        queue_after=int(change.queue_after),  # type: ignore[arg-type]
+        messages=number,
+    )
+
+
+def live_word(request: charters_pb.AddLiveWordRequest) -> tuple[str, int, str, timedelta]:
+    """List, kind, word and time of a word to add.
+
+    Raises:
+        InvalidArgument: the kind is left out or unknown.
+    """
+    given = request.live_word
+    if given.kind not in charters_pb.WordKind.values() or not given.kind:
+        raise invalid_field("live_word.kind", "must be WORD, NAME or HASHTAG")
+    seconds = min(max(request.ttl.seconds, 0), 366 * 86_400)
+    ttl = timedelta(seconds=seconds) if request.HasField("ttl") else TTL
+    return given.list, int(given.kind), clean(given.word).strip(), ttl
+
+
+def live_view_pb(view: LiveView) -> charters_pb.AddLiveWordResponse:
+    """AddLiveWord's response."""
+    response = charters_pb.AddLiveWordResponse(live_word=live_word_pb(view.word), hits=view.hits, seen=view.seen)
+    response.window.FromTimedelta(WINDOW)
+    return response
+
+
+def live_word_pb(word: LiveWord) -> charters_pb.LiveWord:
+    """A live word; one that was not kept has no name."""
+    pb = charters_pb.LiveWord(
+        name=LIVE_WORD.format(word.brand, word.id) if word.id else "",
+        list=word.list,
+        word=word.word,
+        kind=word.kind,  # type: ignore[arg-type]
+        create_actor=word.create_actor,
+    )
+    stamp(pb.create_time, word.create_time)
+    stamp(pb.expire_time, word.expire_time)
+    return pb

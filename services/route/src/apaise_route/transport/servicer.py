@@ -14,8 +14,8 @@ from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.route.v1.charter_service_pb2_grpc import CharterServiceServicer
 from apaise.route.v1.review_service_pb2_grpc import ReviewServiceServicer
 from apaise.route.v1.route_service_pb2_grpc import RouteServiceServicer
-from apaise_kit.core.names import REVIEW_ITEM, parse_brand
-from apaise_route.app import charters, decisions, reviews
+from apaise_kit.core.names import LIVE_WORD, REVIEW_ITEM, parse_brand
+from apaise_route.app import charters, decisions, live, reviews, shadows
 from apaise_route.app.deps import Deps
 from apaise_route.domain.model import Queue
 from apaise_route.transport import codec
@@ -116,6 +116,68 @@ class CharterServicer(CharterServiceServicer):
         problems = await charters.lint_charter(request.source)
         return charters_pb.LintCharterResponse(problems=codec.problems_pb(problems))
 
+    async def RollbackCharter(
+        self, request: charters_pb.RollbackCharterRequest, context: Context
+    ) -> charters_pb.RollbackCharterResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        brand = parse_brand(request.parent, "parent")
+        view = await charters.rollback_charter(self._deps, brand, request.etag)
+        return charters_pb.RollbackCharterResponse(charter=codec.charter_pb(view))
+
+    async def DiffCharter(
+        self, request: charters_pb.DiffCharterRequest, context: Context
+    ) -> charters_pb.DiffCharterResponse:
+        """See the contract."""
+        brand = parse_brand(request.parent, "parent")
+        return codec.diff_pb(await shadows.diff_charter(self._deps, brand, request.source, request.messages))
+
+    async def StartShadow(
+        self, request: charters_pb.StartShadowRequest, context: Context
+    ) -> charters_pb.StartShadowResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        view = await shadows.start_shadow(self._deps, *codec.charter_key(request.name))
+        return charters_pb.StartShadowResponse(shadow=codec.shadow_pb(view))
+
+    async def GetShadow(self, request: charters_pb.GetShadowRequest, context: Context) -> charters_pb.GetShadowResponse:
+        """See the contract."""
+        view = await shadows.get_shadow(self._deps, parse_brand(request.parent, "parent"))
+        return charters_pb.GetShadowResponse(shadow=codec.shadow_pb(view))
+
+    async def StopShadow(
+        self, request: charters_pb.StopShadowRequest, context: Context
+    ) -> charters_pb.StopShadowResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        await shadows.stop_shadow(self._deps, parse_brand(request.parent, "parent"))
+        return charters_pb.StopShadowResponse()
+
+    async def AddLiveWord(
+        self, request: charters_pb.AddLiveWordRequest, context: Context
+    ) -> charters_pb.AddLiveWordResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        brand, word = parse_brand(request.parent, "parent"), codec.live_word(request)
+        view = await live.add_live_word(self._deps, brand, *word, validate_only=request.validate_only)
+        return codec.live_view_pb(view)
+
+    async def ListLiveWords(
+        self, request: charters_pb.ListLiveWordsRequest, context: Context
+    ) -> charters_pb.ListLiveWordsResponse:
+        """See the contract."""
+        brand = parse_brand(request.parent, "parent")
+        page, token = await live.list_live_words(self._deps, brand, request.page_size, request.page_token)
+        return charters_pb.ListLiveWordsResponse(live_words=map(codec.live_word_pb, page), next_page_token=token)
+
+    async def RemoveLiveWord(
+        self, request: charters_pb.RemoveLiveWordRequest, context: Context
+    ) -> charters_pb.RemoveLiveWordResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        await live.remove_live_word(self._deps, *LIVE_WORD.parse(request.name))
+        return charters_pb.RemoveLiveWordResponse()
+
 
 class ReviewServicer(ReviewServiceServicer):
     """ReviewService."""
@@ -161,6 +223,28 @@ class ReviewServicer(ReviewServiceServicer):
         done, request_id = codec.resolved(request), codec.request_id(request.request_id)
         resolved = await reviews.resolve_item(self._deps, brand, item_id, request.etag, *done, request_id)
         return reviews_pb.ResolveReviewItemResponse(**codec.resolved_pb(resolved, self._deps.clock.now()))
+
+    async def ResolveDuplicates(
+        self, request: reviews_pb.ResolveDuplicatesRequest, context: Context
+    ) -> reviews_pb.ResolveDuplicatesResponse:
+        """See the contract."""
+        brand, item_id = REVIEW_ITEM.parse(request.name)
+        done, request_id = codec.resolved(request), codec.request_id(request.request_id)
+        found = await reviews.resolve_duplicates(self._deps, brand, item_id, request.etag, *done, request_id)
+        return reviews_pb.ResolveDuplicatesResponse(
+            review=codec.review_pb(found.first.review),
+            decision=codec.decision_pb(found.first.decision),
+            duplicates=map(codec.review_pb, found.duplicates),
+            left=found.left,
+        )
+
+    async def AskSecondOpinion(
+        self, request: reviews_pb.AskSecondOpinionRequest, context: Context
+    ) -> reviews_pb.AskSecondOpinionResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        view = await reviews.ask_second_opinion(self._deps, *REVIEW_ITEM.parse(request.name), request.etag)
+        return reviews_pb.AskSecondOpinionResponse(review_item=codec.item_pb(view, self._deps.clock.now()))
 
     async def UndoResolution(
         self, request: reviews_pb.UndoResolutionRequest, context: Context
