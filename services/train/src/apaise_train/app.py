@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from apaise_kit.core.errors import FailedPrecondition, Reason, Unavailable, invalid_field, not_found
@@ -12,8 +12,9 @@ from apaise_kit.core.ids import new_id
 from apaise_kit.core.names import ADAPTER, BRAND, TRAINING_RUN
 from apaise_kit.runtime.db import Database, Transaction
 from apaise_train.adapters import store
-from apaise_train.domain.examples import snapshot
+from apaise_train.domain.examples import Manifest, snapshot
 from apaise_train.domain.runs import WORKING, LedgerEntry, LedgerKind, Run, RunState, champions
+from apaise_train.domain.trust import judge_corrections
 from apaise_train.promoter import Promoter, enter
 from apaise_train.runner import Runner
 
@@ -23,11 +24,12 @@ _FOLLOW_SECONDS: Final = 0.2
 
 @dataclass(frozen=True)
 class Train:
-    """What the use cases work with."""
+    """What the use cases work with; `golden` are the reviewers whose word is taken as right."""
 
     db: Database
     runner: Runner
     promoter: Promoter
+    golden: frozenset[str] = frozenset()
 
 
 async def create_run(train: Train, brand: str, request_id: str) -> Run:
@@ -47,7 +49,7 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
                 reason=Reason.RUN_IN_PROGRESS,
                 metadata={"training_run": name},
             )
-        manifest = snapshot(brand, await store.current_examples(tx.conn, brand))
+        manifest = await _frozen(train, tx, brand)
         run = Run(
             brand=brand,
             id=new_id(train.db.clock),
@@ -67,6 +69,20 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
         tx.record("run.created", TRAINING_RUN.format(brand, run.id), brand, payload)
     train.runner.nudge()
     return run
+
+
+async def _frozen(train: Train, tx: Transaction, brand: str) -> Manifest:
+    """What the brand's reviews teach now, less what is set aside, each weighed by who said it."""
+    current = await store.current_examples(tx.conn, brand)
+    judgement = judge_corrections(current, train.golden)
+    await store.set_aside(tx.conn, brand, judgement.doubts)
+    teaching = [
+        replace(example, weight=example.weight * judgement.trust.get(example.actor, 1.0))
+        for example in current
+        if example.review not in judgement.doubts
+    ]
+    manifest = snapshot(brand, teaching)
+    return replace(manifest, aside=tuple(sorted((review, str(doubt)) for review, doubt in judgement.doubts.items())))
 
 
 async def get_run(train: Train, brand: str, run: str) -> Run:

@@ -10,7 +10,7 @@ from apaise_kit.runtime.logs import configure_logging
 from apaise_kit.runtime.migrations import migrate
 from apaise_kit.runtime.server import Service, build_server, serve
 from apaise_kit.runtime.telemetry import Telemetry
-from apaise_train.adapters.mesh import GrpcReviews, GrpcServing
+from apaise_train.adapters.mesh import GrpcPrecedents, GrpcReviews, GrpcServing
 from apaise_train.adapters.mlflow import MlflowRegistry
 from apaise_train.adapters.ray import RayTrainer
 from apaise_train.adapters.shelf import FsspecShelf
@@ -21,6 +21,7 @@ from apaise_train.follower import Follower
 from apaise_train.promoter import Promoter
 from apaise_train.runner import Collaborators, Limits, Runner
 from apaise_train.settings import TrainSettings
+from apaise_train.speaker import Speaker
 from apaise_train.transport.servicer import TrainServicer
 
 SERVICE = "apaise.train.v1.TrainService"
@@ -39,8 +40,9 @@ async def main() -> None:
     trainer = RayTrainer(settings.ray_address, settings.train_cpus)
     promoter = Promoter(db, registry, GrpcServing(classify))
     runner = Runner(db, Collaborators(trainer, registry, FsspecShelf(settings.artifacts), promoter), _limits(settings))
-    follower = Follower(db, GrpcReviews(route))
-    servicer = TrainServicer(Train(db, runner, promoter), settings.mlflow_ui)
+    speaker = Speaker(db, GrpcPrecedents(classify))
+    follower = Follower(db, GrpcReviews(route), speaker.nudge)
+    servicer = TrainServicer(Train(db, runner, promoter, frozenset(settings.golden_reviewers)), settings.mlflow_ui)
     server = build_server(
         settings,
         [Service(add_TrainServiceServicer_to_server, servicer, SERVICE)],
@@ -59,7 +61,7 @@ async def main() -> None:
         await engine.dispose()
         telemetry.close()
 
-    background = [follower.run, runner.run, promoter.run]
+    background = [follower.run, speaker.run, runner.run, promoter.run]
     await serve(server, startup=startup, ready=db.ping, background=background, shutdown=shutdown)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -31,6 +31,8 @@ from apaise_train.domain.runs import (
     champions,
     revision_id,
 )
+from apaise_train.domain.safety import suite_of, with_safety
+from apaise_train.domain.trust import Doubt, Judgement
 from apaise_train.promoter import TRANSIENT, Promoter, enter
 
 MAX_ATTEMPTS: Final = 6
@@ -196,6 +198,7 @@ class Runner:
             champion=await self._others.shelf.get(champion.artifact_uri) if champion else None,
             house=self._limits.house,
             threads=self._limits.threads,
+            safety=True,
         )
         try:
             async with asyncio.timeout(self._limits.timeout):
@@ -236,7 +239,9 @@ class Runner:
         rivals = [Rival(gate.HOUSE, "house", outcome.house, tuple(range(len(truth))))]
         if material.champion is not None and outcome.champion is not None:
             rivals.append(Rival(gate.CHAMPION, material.champion.id, outcome.champion, material.unseen))
-        return gate.judge(truth, revision, outcome.candidate, rivals)
+        report = with_safety(gate.judge(truth, revision, outcome.candidate, rivals), suite_of(outcome.suite))
+        aside = Judgement({review: Doubt(doubt) for review, doubt in material.manifest.aside}, {}).words()
+        return replace(report, reasons=(*report.reasons, aside)) if aside else report
 
     async def _write_verdict(self, run: Run, revision: Revision, report: GateReport) -> None:
         async with self._db.write() as tx:

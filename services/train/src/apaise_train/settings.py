@@ -25,6 +25,9 @@ class TrainSettings(KitSettings):
     cache: Path | None = Field(None, description="Where built encoders are cached, on the machines that train.")
     base_model: str | None = Field(None, description="Base encoder, a Hugging Face id or folder; unset takes ours.")
     house_weights: Path | None = Field(None, description="Folder of house weights; unset takes those shipped.")
+    golden_reviewers: tuple[str, ...] = Field(
+        (), description="People (actors of tokens) whose reviews are taken as right when others are weighed."
+    )
     train_runs: int = Field(1, ge=1, le=64, description="Training runs under way at once.")
     train_cpus: float = Field(1.0, ge=0, description="Ray CPUs one training run waits for.")
     train_threads: int = Field(1, ge=1, description="Threads one training run computes with.")

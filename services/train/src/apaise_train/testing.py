@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,6 +144,39 @@ class FakeServing:
         if revision is not None and revision.id in self.refuses:
             raise self.refuses[revision.id]
         self.serving[brand] = revision.id if revision else None
+
+
+@dataclass
+class FakePrecedents:
+    """Classify's precedents as a dictionary of brand to review to text."""
+
+    down: ApaiseError | None = None
+    refuses: dict[str, ApaiseError] = field(default_factory=dict)
+    reads_with: str = "encoder-1"
+    speaking: dict[str, dict[str, str]] = field(default_factory=dict)
+    calls: list[tuple[str, str, list[str]]] = field(default_factory=list)
+
+    async def put(self, brand: str, examples: Sequence[Example]) -> str:
+        self._check(*(each.review for each in examples))
+        self.calls.append(("put", brand, [each.review for each in examples]))
+        self.speaking.setdefault(brand, {}).update({each.review: each.text for each in examples})
+        return self.reads_with
+
+    async def take_back(self, brand: str, reviews: Sequence[str]) -> None:
+        self._check()
+        self.calls.append(("take_back", brand, list(reviews)))
+        for review in reviews:
+            self.speaking.get(brand, {}).pop(review, None)
+
+    async def encoder(self) -> str:
+        if self.down is not None:
+            raise self.down
+        return self.reads_with
+
+    def _check(self, *reviews: str) -> None:
+        for error in [self.down, *(self.refuses.get(review) for review in reviews)]:
+            if error is not None:
+                raise error
 
 
 @dataclass

@@ -71,6 +71,16 @@ class ClassifyServiceStub:
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersRequest.SerializeToString,
                 response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersResponse.FromString,
                 _registered_method=True)
+        self.PutPrecedents = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/PutPrecedents',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsResponse.FromString,
+                _registered_method=True)
+        self.DeletePrecedents = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/DeletePrecedents',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifyServiceServicer:
@@ -127,6 +137,22 @@ class ClassifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutPrecedents(self, request, context):
+        """Has a brand's resolved messages decide their near-duplicates. A text becomes a vector here and is not kept. What was
+        put before under the same name is replaced; of more than a brand may have, the oldest reviews give way. Every
+        replica reads with them within two seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePrecedents(self, request, context):
+        """Takes precedents back; one that is not there is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassifyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -164,6 +190,16 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
                     servicer.ListAdapters,
                     request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersRequest.FromString,
                     response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersResponse.SerializeToString,
+            ),
+            'PutPrecedents': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPrecedents,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsResponse.SerializeToString,
+            ),
+            'DeletePrecedents': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePrecedents,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -357,6 +393,60 @@ class ClassifyService:
             '/apaise.classify.v1.ClassifyService/ListAdapters',
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersRequest.SerializeToString,
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutPrecedents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/PutPrecedents',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePrecedents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/DeletePrecedents',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

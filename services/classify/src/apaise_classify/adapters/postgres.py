@@ -1,8 +1,11 @@
-"""Revisions, wishes and reports in PostgreSQL: `AdapterStore` for the front, `ReplicaStore` for the replicas."""
+"""Revisions, wishes and reports in PostgreSQL: `AdapterStore` for the front, `ReplicaStore` for the replicas.
+
+Precedents have a module of their own; the replicas see them through this one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,6 +13,7 @@ from sqlalchemy import Row, and_, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apaise_classify.adapters.precedents import PostgresPrecedents, changed_sets
 from apaise_classify.adapters.tables import SCHEMA, adapters, events, replicas, reports, wishes
 from apaise_classify.domain.adapters import (
     Adapter,
@@ -22,7 +26,7 @@ from apaise_classify.domain.adapters import (
     same_content,
     settlement,
 )
-from apaise_classify.domain.ports import Place
+from apaise_classify.domain.ports import Place, PrecedentSet
 from apaise_classify.domain.reading import HOUSE
 from apaise_kit.core.clock import Clock
 from apaise_kit.core.errors import Aborted, AlreadyExists, FailedPrecondition, Reason, not_found
@@ -56,6 +60,10 @@ class PostgresStore:
     async def ping(self) -> bool:
         """Whether the database answers."""
         return await self._db.ping()
+
+    def precedents(self, per_brand: int) -> PostgresPrecedents:
+        """The precedents' own store, over the same connections."""
+        return PostgresPrecedents(self._db, per_brand)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -140,6 +148,10 @@ class PostgresStore:
         """See `ReplicaStore.wishes`."""
         async with self._db.read() as conn:
             return [_wish(row) for row in (await conn.execute(_WISHES)).all()]
+
+    async def changed_precedents(self, encoder: str, known: Mapping[str, int]) -> list[PrecedentSet]:
+        """See `ReplicaStore.changed_precedents`."""
+        return await changed_sets(self._db, encoder, known)
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:
         """See `ReplicaStore.report`."""

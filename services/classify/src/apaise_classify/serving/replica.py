@@ -12,10 +12,11 @@ from apaise_classify.domain.adapters import Report, Revision, Wish
 from apaise_classify.domain.ports import ReplicaStore
 from apaise_classify.domain.reading import Reading, Row, Span, Vectors, holding
 from apaise_classify.serving.cache import Known, ScoreCache, key_of
-from apaise_classify.serving.edition import ReadingEngine
+from apaise_classify.serving.edition import HOUSE_SLOT, ReadingEngine
 from apaise_classify.serving.lanes import Lanes
 from apaise_classify.serving.load import load_adapter
 from apaise_classify.serving.pool import Pool, Seat
+from apaise_classify.serving.precedents import NEARNESS, Precedents
 from apaise_kit.core.errors import Unavailable
 from apaise_kit.core.ids import new_id
 from apaise_kit.runtime.logs import get_logger
@@ -39,6 +40,7 @@ class Replica:
         keep: int = 1,
         room: int = 0,
         remembered: int = 0,
+        nearness: float = NEARNESS,
         interval: float = 1.0,
     ) -> None:
         """Wire a replica; `start` sets it going.
@@ -51,7 +53,8 @@ class Replica:
             keep: retired revisions kept resident per brand.
             room: most adapters in memory, 0 for no limit.
             remembered: texts whose scores are kept.
-            interval: seconds between two looks at the wishes.
+            nearness: least cosine at which a precedent speaks for a message.
+            interval: seconds between two looks at the wishes and precedents.
         """
         self.id = new_id()
         self._engine = engine
@@ -61,6 +64,7 @@ class Replica:
         self._interval = interval
         self._pool = Pool(engine, lanes.run, self._load, keep=keep, room=room)
         self._remembered = ScoreCache(remembered)
+        self._precedents = Precedents(nearness)
         self._said: dict[str, Report] = {}
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -99,8 +103,14 @@ class Replica:
         values = await self._lanes.run(lambda: self._engine.embed([normalize(text) for text in texts]))
         return Vectors(tuple(tuple(row) for row in values.tolist()), self.encoder)
 
+    async def trace(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of the last layer all brands share."""
+        read = [normalize(text) for text in texts]
+        _, _, values = await self._lanes.run(lambda: self._engine.traced(read, [HOUSE_SLOT] * len(read)))
+        return Vectors(tuple(tuple(row) for row in values.tolist()), self.encoder)
+
     def nudge(self) -> None:
-        """Look at the wishes now."""
+        """Look at the wishes and precedents now."""
         self._nudged.set()
 
     @property
@@ -122,7 +132,8 @@ class Replica:
             for row, (seat, fallback), one, again in zip(rows, seats, known, recalled, strict=True):
                 scores = tuple(one.scores[seat.columns].tolist())
                 spans = self._explain(row, seat, scores)
-                readings.append(Reading(scores, seat.edition, one.truncated, fallback, spans, again))
+                cited, held = self._precedents.cite(row.brand, one.trace, row.private)
+                readings.append(Reading(scores, seat.edition, one.truncated, fallback, spans, again, cited, held))
         return readings
 
     def _scores(self, rows: Sequence[Row], seats: Sequence[Seat]) -> tuple[list[Known], list[bool]]:
@@ -136,10 +147,10 @@ class Replica:
         recalled = [key in known for key in keys]
         fresh = {key: n for n, key in enumerate(keys) if key not in known}
         if fresh:
-            scores, truncated = self._engine.read(
+            scores, truncated, traces = self._engine.traced(
                 [texts[n] for n in fresh.values()], [seats[n].slot for n in fresh.values()]
             )
-            read = [Known(*pair) for pair in zip(scores, truncated, strict=True)]
+            read = [Known(*each) for each in zip(scores, truncated, traces, strict=True)]
             self._remembered.keep(list(fresh), read)
             known |= dict(zip(fresh, read, strict=True))
         return [known[key] for key in keys], recalled
@@ -162,7 +173,12 @@ class Replica:
         self._nudged.clear()
 
     async def _look(self) -> bool:
-        """One look at the wishes: converge, report. False when the store is away; what serves keeps serving."""
+        """One look at precedents and wishes: take over, converge, report.
+
+        False when the store is away; what serves keeps serving.
+        """
+        with suppress(Unavailable):
+            await self._precedents.refresh(self._store, self.encoder)
         wishes = await self._wishes()
         if wishes is None:
             return False

@@ -69,6 +69,8 @@ CHANNEL: Final = Template("channels", "channel")
 MESSAGE: Final = Template("messages", "message")
 CHARTER: Final = Template("charters", "version")
 REVIEW_ITEM: Final = Template("reviewItems", "id")
+REVIEW: Final = Template("reviews", "review")
+PRECEDENT: Final = Template("precedents", "precedent")
 ADAPTER: Final = Template("adapters", "revision")
 TRAINING_RUN: Final = Template("trainingRuns", "run")
 

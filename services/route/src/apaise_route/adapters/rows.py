@@ -57,7 +57,7 @@ def message_row(entry: RouteInput, now: datetime) -> Json:
         "text": message.text,
         "may_train": allowed,
         "gone": message.gone,
-        "detail": _detail(message),
+        "detail": {**_detail(message), "audience": int(entry.channel.audience)},
         "assessment": assessment_json(entry.assessment) if entry.assessment else None,
         "create_time": now.isoformat(),
     }
@@ -97,6 +97,7 @@ def message_of(row: Record) -> Message:
     detail = dict(row["detail"])
     author = detail.pop("author")
     received = datetime.fromisoformat(detail.pop("received_time"))
+    detail.pop("audience", None)
     return Message(
         brand=row["brand"],
         id=row["message"],
@@ -119,6 +120,11 @@ def message_of(row: Record) -> Message:
         ),
         **detail,
     )
+
+
+def audience_of(row: Record) -> Audience:
+    """Who could read the message of a row of `messages`; rows from before this was kept read as private."""
+    return Audience(row["detail"].get("audience", Audience.PRIVATE))
 
 
 def assessment_json(assessment: Assessment) -> Json:

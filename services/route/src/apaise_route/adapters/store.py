@@ -43,6 +43,7 @@ from apaise_route.adapters.tables import (
 from apaise_route.domain.model import (
     ActionState,
     Assessment,
+    Audience,
     Decision,
     Message,
     Outcome,
@@ -308,11 +309,12 @@ async def _views(conn: AsyncConnection, items: Sequence[ReviewItem]) -> list[Ite
 
 
 class StoredText(NamedTuple):
-    """A message revision as kept, its assessment, and whether a model may learn from it."""
+    """A message revision as kept, its assessment, whether a model may learn from it, and who could read it."""
 
     message: Message
     assessment: Assessment | None
     may_train: bool
+    audience: Audience
 
 
 async def read_texts(conn: AsyncConnection, keys: Sequence[DecisionKey]) -> dict[DecisionKey, StoredText]:
@@ -324,7 +326,7 @@ async def read_texts(conn: AsyncConnection, keys: Sequence[DecisionKey]) -> dict
     found = (await conn.execute(query)).mappings().all()
     return {
         (r["brand"], r["message"], r["edit_revision"]): StoredText(
-            rows.message_of(r), rows.assessment_of(r["assessment"]), r["may_train"]
+            rows.message_of(r), rows.assessment_of(r["assessment"]), r["may_train"], rows.audience_of(r)
         )
         for r in found
     }
