@@ -274,6 +274,7 @@ async def test_another_brands_things_do_not_exist(up: Up) -> None:
         "RollbackAdapter": pb.RollbackAdapterRequest(parent="brands/theirs"),
         "GetAdapter": pb.GetAdapterRequest(name=name),
         "ListAdapters": pb.ListAdaptersRequest(parent="brands/theirs"),
+        "SetCanary": pb.SetCanaryRequest(parent="brands/theirs"),
         "PutPrecedents": pb.PutPrecedentsRequest(parent="brands/theirs", precedents=[precedent("theirs", 1, "a")]),
         "DeletePrecedents": pb.DeletePrecedentsRequest(parent="brands/theirs", names=["brands/theirs/precedents/r1"]),
     }
@@ -431,6 +432,65 @@ async def test_no_text_of_a_precedent_is_kept(up: Up) -> None:
             assert "canari" not in str(dump)
 
 
+def canary(revision: Revision, share: float) -> pb.SetCanaryRequest:
+    return pb.SetCanaryRequest(parent=f"brands/{revision.brand}", adapter=message(revision), share=share)
+
+
+async def readers(up: Up, brand: str, count: int = 400) -> dict[str, str]:
+    """By text, the revision that read it."""
+    texts = [f"texte {number}" for number in range(count)]
+    response = await up.stub().BatchClassify(pb.BatchClassifyRequest(inputs=[one(brand, text) for text in texts]))
+    return {text: result.assessment.provenance.adapter for text, result in zip(texts, response.results, strict=True)}
+
+
+async def test_a_canary_reads_its_share_always_the_same_messages_until_it_is_ended(up: Up) -> None:
+    await up.stub().ActivateAdapter(request(up.mesh.adapter("mine", "r1")))
+    trial = up.mesh.adapter("mine", "r2", seed=2)
+    first = await up.stub().SetCanary(canary(trial, 0.25))
+    assert (await up.stub().SetCanary(canary(trial, 0.25))).generation == first.generation
+    seen = await readers(up, "mine")
+    assert 60 <= list(seen.values()).count("r2") <= 140, "400 texts, a quarter, give or take five deviations"
+    assert set(seen.values()) == {"r1", "r2"}
+    assert await readers(up, "mine") == seen
+    more = await up.stub().SetCanary(canary(trial, 0.5))
+    assert more.generation > first.generation
+
+    async def settled(wanted: float) -> dict[str, str]:
+        async with asyncio.timeout(5):
+            while True:
+                wider = await readers(up, "mine")
+                if abs(list(wider.values()).count("r2") / len(wider) - wanted) <= 0.2 * wanted:
+                    return wider
+                await asyncio.sleep(0.05)
+
+    wider = await settled(0.5)
+    assert all(wider[text] == "r2" for text, revision in seen.items() if revision == "r2"), "a larger share adds"
+    await up.stub().SetCanary(pb.SetCanaryRequest(parent="brands/mine"))
+    assert set((await settled(0.0)).values()) == {"r1"}
+
+
+async def test_a_canary_of_a_brand_that_the_house_reads(up: Up) -> None:
+    await up.stub().SetCanary(canary(up.mesh.adapter("fresh", "r1"), 0.5))
+    assert set((await readers(up, "fresh", 100)).values()) == {"house", "r1"}
+
+
+async def test_a_canary_that_cannot_be_loaded_is_refused_and_reads_nothing(up: Up) -> None:
+    bad = up.mesh.adapter("wary", "r1")
+    (Path(bad.artifact_uri) / "apaise.json").write_text("{}")
+    failed = (grpc.StatusCode.FAILED_PRECONDITION, "ADAPTER_CORRUPT")
+    assert await refused(up.stub().SetCanary(canary(bad, 0.5))) == failed
+    assert set((await readers(up, "wary", 50)).values()) == {"house"}
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 0.51, float("nan")])
+async def test_a_canary_has_a_share_within_bounds_and_is_its_own_brands(up: Up, share: float) -> None:
+    revision = Revision("bound", "r1", "/x", "0" * 64, "e")
+    invalid = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert await refused(up.stub().SetCanary(canary(revision, share))) == invalid
+    foreign = pb.SetCanaryRequest(parent="brands/another", adapter=message(revision), share=0.1)
+    assert await refused(up.stub().SetCanary(foreign)) == invalid
+
+
 async def _details(call: Any) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
@@ -445,6 +505,7 @@ async def test_roles(up: Up) -> None:
         moderator.ActivateAdapter(pb.ActivateAdapterRequest()),
         moderator.RollbackAdapter(pb.RollbackAdapterRequest()),
         moderator.ListAdapters(pb.ListAdaptersRequest()),
+        moderator.SetCanary(pb.SetCanaryRequest()),
         moderator.PutPrecedents(pb.PutPrecedentsRequest()),
         moderator.DeletePrecedents(pb.DeletePrecedentsRequest()),
     ):

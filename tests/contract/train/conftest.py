@@ -29,6 +29,7 @@ from apaise_train.runner import Collaborators, Limits, Runner
 from apaise_train.speaker import Speaker
 from apaise_train.testing import FakePrecedents, FakeRegistry, FakeReviews, FakeServing, FakeTrainer
 from apaise_train.transport.servicer import TrainServicer
+from apaise_train.trials import Trials
 
 if TYPE_CHECKING:
     from apaise.train.v1.train_service_pb2_grpc import TrainServiceAsyncStub as Stub
@@ -63,9 +64,9 @@ class Mesh:
         servicer = TrainServicer(Train(self.db, runner, promoter), UI)
         self._serving = running(Service(add_TrainServiceServicer_to_server, servicer, SERVICE))
         self._up = await self._serving.__aenter__()
-        self._loops = [
-            asyncio.create_task(loop()) for loop in (follower.run, self.speaker.run, runner.run, promoter.run)
-        ]
+        trials = Trials(self.db, self.serving, promoter, poll=0.05)
+        loops = (follower.run, self.speaker.run, runner.run, promoter.run, trials.run)
+        self._loops = [asyncio.create_task(loop()) for loop in loops]
 
     async def stop(self) -> None:
         for loop in self._loops:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from apaise_classify.domain.adapters import Adapter, AdapterState, Progress, Revision, Wish, refusal
+from apaise_classify.domain.adapters import MAX_SHARE, Adapter, AdapterState, Progress, Revision, Wish, refusal
 from apaise_classify.domain.assessment import Assessment, assess
 from apaise_classify.domain.ports import AdapterStore, Place, PrecedentStore, Reader
 from apaise_classify.domain.precedents import Precedent, check_labels, revision_of
 from apaise_classify.domain.reading import Item, Vectors, check_batch, check_explained, check_text
 from apaise_kit.core.caller import Caller, acting_as, system_caller
-from apaise_kit.core.errors import ApaiseError
+from apaise_kit.core.errors import ApaiseError, invalid_field
 from apaise_kit.runtime.logs import get_logger
 
 _FIRST_LOOK: Final = 0.01
@@ -155,6 +155,33 @@ async def rollback_adapter(
     """
     await _fulfil(store, reader, await store.wish_back(brand, revision, request_id))
     return None if revision is None else await store.get(brand, revision)
+
+
+async def set_canary(
+    store: AdapterStore, reader: Reader, brand: str, revision: Revision | None, share: float, request_id: str
+) -> int:
+    """Have a revision read a share of its brand's messages; answers once a replica serves it. None: no canary any more.
+
+    Raises:
+        InvalidArgument: the share is not above 0 and at most 0.5.
+        FailedPrecondition: ADAPTER_CORRUPT, ADAPTER_WRONG_ENCODER or ADAPTER_WRONG_SHAPE: there is no canary then.
+        Aborted: another canary took its place.
+    """
+    if revision is not None and not 0 < share <= MAX_SHARE:
+        raise invalid_field("share", f"must be above 0 and at most {MAX_SHARE}")
+    generation = await store.set_canary(brand, revision, share, request_id)
+    await reader.nudge()
+    delay = _FIRST_LOOK
+    while revision is not None:
+        reached = await store.canary_settlement(brand, generation)
+        if reached.progress is Progress.ACTIVE:
+            break
+        if reached.progress is Progress.FAILED:
+            await store.set_canary(brand, None, 0.0, request_id)
+            raise refusal(reached.failure, {"revision": revision.id})
+        await asyncio.sleep(delay)
+        delay = min(_LONGEST_LOOK, delay * 1.5)
+    return generation
 
 
 async def get_adapter(store: AdapterStore, brand: str, revision: str) -> Adapter:

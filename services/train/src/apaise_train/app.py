@@ -13,10 +13,11 @@ from apaise_kit.core.names import ADAPTER, BRAND, TRAINING_RUN
 from apaise_kit.runtime.db import Database, Transaction
 from apaise_train.adapters import store
 from apaise_train.domain.examples import Manifest, snapshot
-from apaise_train.domain.runs import WORKING, LedgerEntry, LedgerKind, Run, RunState, champions
+from apaise_train.domain.runs import MOVES, WORKING, LedgerEntry, LedgerKind, Run, RunState, champions
 from apaise_train.domain.trust import judge_corrections
 from apaise_train.promoter import Promoter, enter
 from apaise_train.runner import Runner
+from apaise_train.trials import end_canary
 
 MAX_REASON: Final = 500
 _FOLLOW_SECONDS: Final = 0.2
@@ -162,7 +163,7 @@ async def promote(train: Train, brand: str, revision: str, reason: str, force: b
             raise not_found(ADAPTER.format(brand, revision))
         lines = await store.read_ledger(tx.conn, brand)
         if champions(lines)[-1] == revision:
-            entry = next(line for line in reversed(lines) if line.kind is not LedgerKind.REFUSED)
+            entry = next(line for line in reversed(lines) if line.kind in MOVES)
         else:
             if not found.passed and not force:
                 raise FailedPrecondition(
@@ -171,6 +172,7 @@ async def promote(train: Train, brand: str, revision: str, reason: str, force: b
                     metadata={"training_run": TRAINING_RUN.format(brand, found.run)},
                 )
             await _overtake(tx, brand)
+            await end_canary(tx, brand, "Someone promoted a revision.")
             entry = await enter(tx, brand, LedgerKind.PROMOTED, revision, reason, run=found.run)
             tx.record("champion.asked", ADAPTER.format(brand, revision), brand, {"request": _token(request_id)})
     await _carried_out(train, brand)
@@ -196,6 +198,7 @@ async def roll_back(
             raise not_found(ADAPTER.format(brand, revision))
         lines = await store.read_ledger(tx.conn, brand)
         target = None if house else _target(champions(lines), lines, revision)
+        await end_canary(tx, brand, "Someone rolled back.")
         entry = await enter(tx, brand, LedgerKind.ROLLED_BACK, target, reason)
         await _overtake(tx, brand)
         tx.record("champion.asked", BRAND.format(brand), brand, {"request": _token(request_id)})
@@ -218,7 +221,7 @@ async def list_ledger(train: Train, brand: str, before: int | None, limit: int) 
 
 def _target(line: list[str | None], lines: list[LedgerEntry], revision: str | None) -> str | None:
     if revision is not None:
-        served = {entry.revision for entry in lines if entry.kind is not LedgerKind.REFUSED}
+        served = {entry.revision for entry in lines if entry.kind in MOVES}
         if revision not in served:
             raise FailedPrecondition("This revision was never the champion. Promote it instead.")
         return revision

@@ -34,6 +34,7 @@ from apaise_train.domain.runs import (
 from apaise_train.domain.safety import suite_of, with_safety
 from apaise_train.domain.trust import Doubt, Judgement
 from apaise_train.promoter import TRANSIENT, Promoter, enter
+from apaise_train.trials import begin_canary
 
 MAX_ATTEMPTS: Final = 6
 _POLL_SECONDS: Final = 1.0
@@ -57,13 +58,17 @@ class Collaborators:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much at once, how long, with what."""
+    """How much at once, how long, with what.
+
+    `canary_share`: of the messages, read by what the gate let through before it is promoted; 0 promotes at once.
+    """
 
     runs: int = 1
     timeout: float = 1800.0
     threads: int = 1
     house: HouseSource = field(default_factory=HouseSource)
     retry: float = 5.0
+    canary_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,8 @@ class Runner:
         report = self._judge(revision, material, outcome)
         run = await self._move(run, {"state": RunState.EVALUATING, "progress": 0.9, "revision": revision})
         uri = await self._others.shelf.put(revision, run.brand, outcome.digest, outcome.files)
-        version = await self._others.registry.publish(run, tracked, outcome, model_card(run, outcome, report))
+        card = model_card(run, outcome, report)
+        version = await self._others.registry.publish(run, tracked, outcome, card, material.manifest)
         kept = Revision(run.brand, revision, run.id, uri, outcome.digest, outcome.encoder, version, report.promoted)
         await self._write_verdict(run, kept, report)
         tags = {"apaise.gate": "promoted" if report.promoted else "refused", "apaise.revision": revision}
@@ -247,16 +253,23 @@ class Runner:
         async with self._db.write() as tx:
             await store.lock_brand(tx.conn, run.brand)
             values: dict[str, Any] = {"gate": report, "model_version": revision.model_version, "progress": 0.0}
-            if report.promoted:
+            share = self._limits.canary_share
+            if report.promoted and share:
+                values |= {"state": RunState.CANARY, "end_time": tx.now, "progress": 1.0}
+            elif report.promoted:
                 values |= {"state": RunState.PROMOTING}
             else:
                 values |= {"state": RunState.REFUSED, "end_time": tx.now, "progress": 1.0}
             if await store.move_run(tx.conn, run.id, WORKING, values) is None:
                 raise _Stopped
             await store.add_revision(tx.conn, revision, tx.now)
-            kind = LedgerKind.PROMOTED if report.promoted else LedgerKind.REFUSED
             reason = " ".join(report.reasons)
-            await enter(tx, run.brand, kind, revision.id, reason, actor=GATE_ACTOR, run=run.id)
+            if report.promoted and share:
+                kind = LedgerKind.CANARY
+                await begin_canary(tx, run.brand, revision.id, run.id, share, reason)
+            else:
+                kind = LedgerKind.PROMOTED if report.promoted else LedgerKind.REFUSED
+                await enter(tx, run.brand, kind, revision.id, reason, actor=GATE_ACTOR, run=run.id)
             tx.record("run.judged", TRAINING_RUN.format(run.brand, run.id), run.brand, {"kind": kind.value})
 
     async def _move(self, run: Run, values: dict[str, Any], attempted: bool = False) -> Run:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from apaise_kit.core.errors import ApaiseError
-from apaise_train.domain.examples import Example
+from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.jobs import HouseSource, Job, Judged, Outcome, Progress, Update
 from apaise_train.domain.ports import Followed, ReviewKind, Tracked
 from apaise_train.domain.runs import Revision, Run
@@ -112,7 +112,7 @@ class FakeRegistry:
         self.opened[tracked.run] = "RUNNING"
         return tracked
 
-    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str) -> str:
+    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str, manifest: Manifest) -> str:
         self._check()
         self.cards.append(card)
         versions = self.versions.setdefault(run.brand, [])
@@ -136,6 +136,14 @@ class FakeServing:
     refuses: dict[str, ApaiseError] = field(default_factory=dict)
     serving: dict[str, str | None] = field(default_factory=dict)
     calls: list[str | None] = field(default_factory=list)
+    trials: dict[str, tuple[str, float] | None] = field(default_factory=dict)
+
+    async def trial(self, brand: str, revision: Revision | None, share: float, request_id: str) -> None:
+        if self.down is not None:
+            raise self.down
+        if revision is not None and revision.id in self.refuses:
+            raise self.refuses[revision.id]
+        self.trials[brand] = (revision.id, share) if revision else None
 
     async def serve(self, brand: str, revision: Revision | None, request_id: str) -> None:
         self.calls.append(revision.id if revision else None)

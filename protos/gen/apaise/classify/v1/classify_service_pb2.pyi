@@ -779,3 +779,61 @@ class DeletePrecedentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletePrecedentsResponse: _TypeAlias = DeletePrecedentsResponse  # noqa: Y015
+
+@_typing.final
+class SetCanaryRequest(_message.Message):
+    """SetCanary's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    share: _builtins.float
+    """Share of the brand's messages it reads, above 0 and at most 0.5; with `adapter` only."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    @_builtins.property
+    def adapter(self) -> Global___Adapter:
+        """The revision: name, artifact URI, digest and encoder. Absent: no canary any more."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        adapter: Global___Adapter | None = ...,
+        share: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "parent", b"parent", "request_id", b"request_id", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCanaryRequest: _TypeAlias = SetCanaryRequest  # noqa: Y015
+
+@_typing.final
+class SetCanaryResponse(_message.Message):
+    """SetCanary's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """Grows by one with each change of the brand's canary."""
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCanaryResponse: _TypeAlias = SetCanaryResponse  # noqa: Y015

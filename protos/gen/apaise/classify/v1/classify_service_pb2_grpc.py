@@ -61,6 +61,11 @@ class ClassifyServiceStub:
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterRequest.SerializeToString,
                 response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterResponse.FromString,
                 _registered_method=True)
+        self.SetCanary = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/SetCanary',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.FromString,
+                _registered_method=True)
         self.GetAdapter = channel.unary_unary(
                 '/apaise.classify.v1.ClassifyService/GetAdapter',
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetAdapterRequest.SerializeToString,
@@ -123,6 +128,14 @@ class ClassifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetCanary(self, request, context):
+        """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+        same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAdapter(self, request, context):
         """Reads one revision and its state.
         """
@@ -180,6 +193,11 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
                     servicer.RollbackAdapter,
                     request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterRequest.FromString,
                     response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterResponse.SerializeToString,
+            ),
+            'SetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCanary,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.SerializeToString,
             ),
             'GetAdapter': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAdapter,
@@ -339,6 +357,33 @@ class ClassifyService:
             '/apaise.classify.v1.ClassifyService/RollbackAdapter',
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterRequest.SerializeToString,
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/SetCanary',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class ClassifyServiceStub:
     """Makes a revision the one its brand is read with. Answers once a replica serves it; the one before stays for rollback."""
     RollbackAdapter: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.RollbackAdapterRequest, _classify_service_pb2.RollbackAdapterResponse]
     """Goes back to an earlier revision, or to the house model."""
+    SetCanary: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.SetCanaryRequest, _classify_service_pb2.SetCanaryResponse]
+    """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+    same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+    """
     GetAdapter: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.GetAdapterRequest, _classify_service_pb2.GetAdapterResponse]
     """Reads one revision and its state."""
     ListAdapters: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.ListAdaptersRequest, _classify_service_pb2.ListAdaptersResponse]
@@ -74,6 +78,10 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     """Makes a revision the one its brand is read with. Answers once a replica serves it; the one before stays for rollback."""
     RollbackAdapter: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.RollbackAdapterRequest, _classify_service_pb2.RollbackAdapterResponse]  # type: ignore[assignment]
     """Goes back to an earlier revision, or to the house model."""
+    SetCanary: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.SetCanaryRequest, _classify_service_pb2.SetCanaryResponse]  # type: ignore[assignment]
+    """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+    same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+    """
     GetAdapter: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.GetAdapterRequest, _classify_service_pb2.GetAdapterResponse]  # type: ignore[assignment]
     """Reads one revision and its state."""
     ListAdapters: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.ListAdaptersRequest, _classify_service_pb2.ListAdaptersResponse]  # type: ignore[assignment]
@@ -130,6 +138,16 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_classify_service_pb2.RollbackAdapterResponse, _abc.Awaitable[_classify_service_pb2.RollbackAdapterResponse]]:
         """Goes back to an earlier revision, or to the house model."""
+
+    @_abc_1.abstractmethod
+    def SetCanary(
+        self,
+        request: _classify_service_pb2.SetCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classify_service_pb2.SetCanaryResponse, _abc.Awaitable[_classify_service_pb2.SetCanaryResponse]]:
+        """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+        same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+        """
 
     @_abc_1.abstractmethod
     def GetAdapter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Table, Text, false
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import UserDefinedType
 
@@ -70,6 +70,19 @@ reports: Final = Table(
     Column("failure", Text, nullable=False),
     Column("serving", Text, nullable=False),
     Index(None, "brand"),
+)
+
+# What reads a share of a brand's messages beside its wish (revision null: nothing any more).
+canaries: Final = Table(
+    "canaries",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("revision", Text),
+    Column("artifact_uri", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("share", Double, nullable=False),
+    Column("generation", BigInteger, nullable=False),
 )
 
 # Resolved messages that decide their near-duplicates; `id` is the review's.

@@ -85,6 +85,21 @@ class AdapterStore(Protocol):
         """
         ...
 
+    async def set_canary(self, brand: str, revision: Revision | None, share: float, request_id: str) -> int:
+        """Have a revision read a share of a brand's messages, or none; the canary's generation.
+
+        The same again changes nothing.
+        """
+        ...
+
+    async def canary_settlement(self, brand: str, generation: int) -> Settlement:
+        """What the replicas made of a canary.
+
+        Raises:
+            Aborted: another canary, or none, took its place.
+        """
+        ...
+
     async def unsettled(self) -> list[Wish]:
         """Wishes nobody has concluded on, of all brands: a caller may have died waiting."""
         ...
@@ -135,7 +150,7 @@ class ReplicaStore(Protocol):
         ...
 
     async def wishes(self) -> list[Wish]:
-        """Every brand's wish."""
+        """Every brand's wish, and every canary's."""
         ...
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:

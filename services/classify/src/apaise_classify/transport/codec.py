@@ -84,6 +84,21 @@ def revision(message: pb.Adapter) -> Revision:
     return Revision(name.brand, name.id, message.artifact_uri, message.digest, message.encoder)
 
 
+def canary(request: pb.SetCanaryRequest) -> tuple[str, Revision | None]:
+    """Brand, and the revision that is to read a share of its messages.
+
+    Raises:
+        InvalidArgument: a field is missing or malformed, or the revision is of another brand.
+    """
+    brand = parse_brand(request.parent, "parent")
+    if not request.HasField("adapter"):
+        return brand, None
+    given = revision(request.adapter)
+    if given.brand != brand:
+        raise invalid_field("adapter.name", "must belong to the brand in parent")
+    return brand, given
+
+
 def rollback_target(request: pb.RollbackAdapterRequest) -> tuple[str, str | None]:
     """Brand and revision to go back to; None is the house.
 

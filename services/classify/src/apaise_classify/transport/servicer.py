@@ -50,6 +50,12 @@ class ClassifyServicer(rpc.ClassifyServiceServicer):
         adapter = await app.rollback_adapter(self._store, self._reader, brand, revision, request.request_id)
         return pb.RollbackAdapterResponse(adapter=codec.adapter(adapter) if adapter else None)
 
+    async def SetCanary(self, request: pb.SetCanaryRequest, context: Any) -> pb.SetCanaryResponse:
+        """A revision reads a share of its brand's messages, or none any more."""
+        brand, revision = codec.canary(request)
+        generation = await app.set_canary(self._store, self._reader, brand, revision, request.share, request.request_id)
+        return pb.SetCanaryResponse(generation=generation)
+
     async def GetAdapter(self, request: pb.GetAdapterRequest, context: Any) -> pb.GetAdapterResponse:
         """One revision."""
         name = ADAPTER.parse(request.name)

@@ -172,6 +172,17 @@ class GrpcServing:
         except grpc.aio.AioRpcError as error:
             raise failure_of(error).as_error() from None
 
+    async def trial(self, brand: str, revision: Revision | None, share: float, request_id: str) -> None:
+        """See `Trying.trial`."""
+        adapter = _adapter(revision) if revision is not None else None
+        request = classify_pb.SetCanaryRequest(
+            parent=BRAND.format(brand), adapter=adapter, share=share if adapter else 0.0, request_id=request_id
+        )
+        try:
+            await self._stub.SetCanary(request, timeout=_ACTIVATE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error).as_error() from None
+
 
 def _adapter(revision: Revision) -> classify_pb.Adapter:
     return classify_pb.Adapter(

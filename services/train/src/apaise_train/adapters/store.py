@@ -7,12 +7,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, case, delete, func, or_, select, true, update
+from sqlalchemy import Row, Select, Subquery, case, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apaise_kit.runtime.db import lock_key
 from apaise_train.adapters.tables import (
+    canaries,
     corrections,
     cursors,
     examples,
@@ -25,7 +26,8 @@ from apaise_train.adapters.tables import (
 from apaise_train.domain.corrections import Correction
 from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.gate import GateReport, Score
-from apaise_train.domain.runs import ACTIVE, WORKING, LedgerEntry, LedgerKind, Revision, Run, RunState, Wish
+from apaise_train.domain.policy import Standing
+from apaise_train.domain.runs import ACTIVE, WORKING, Canary, LedgerEntry, LedgerKind, Revision, Run, RunState, Wish
 
 REVIEWS: Final = "reviews"
 # Not a stream: the encoder whose vectors classify's precedents are.
@@ -189,6 +191,49 @@ def _example(row: Row[Any]) -> Example:
     )
 
 
+async def standings(conn: AsyncConnection) -> list[Standing]:
+    """Every brand that has examples, the one that has waited longest first."""
+    last = select(runs.c.brand, func.max(runs.c.create_time).label("time")).group_by(runs.c.brand).subquery()
+    since = or_(last.c.time.is_(None), examples.c.review_time > last.c.time)
+    counts = (
+        select(
+            examples.c.brand,
+            last.c.time,
+            func.count(examples.c.message.distinct()).label("reviews"),
+            func.count(examples.c.message.distinct()).filter(since).label("new"),
+        )
+        .outerjoin(last, last.c.brand == examples.c.brand)
+        .where(examples.c.withdrawn.is_(False), examples.c.doubt.is_(None))
+        .group_by(examples.c.brand, last.c.time)
+        .order_by(last.c.time.asc().nulls_first(), examples.c.brand)
+    )
+    audits = {row.brand: row for row in await conn.execute(_audits(last))}
+    found = []
+    for row in await conn.execute(counts):
+        seen = audits.get(row.brand)
+        figures = (seen.audits, seen.audits_wrong, seen.before, seen.before_wrong) if seen else (0, 0, 0, 0)
+        found.append(Standing(row.brand, row.reviews, row.new, row.time, *figures))
+    return found
+
+
+def _audits(last: Subquery) -> Select[Any]:
+    """By brand, audit items and wrong ones since its last run and before it."""
+    c = corrections.c
+    since, wrong = c.review_time > last.c.time, c.visibility_before != c.visibility_after
+    return (
+        select(
+            c.brand,
+            func.count().filter(since).label("audits"),
+            func.count().filter(since, wrong).label("audits_wrong"),
+            func.count().filter(~since).label("before"),
+            func.count().filter(~since, wrong).label("before_wrong"),
+        )
+        .join(last, last.c.brand == c.brand)
+        .where(c.reason == "AUDIT", c.resolution.in_(("CONFIRM", "CORRECT")))
+        .group_by(c.brand)
+    )
+
+
 # ---- runs
 
 
@@ -297,6 +342,7 @@ def _run(row: Row[Any]) -> Run:
         model_version=row.model_version,
         gate=_report(row.gate) if row.gate else None,
         failure=row.failure,
+        canary_standing=row.canary_standing,
     )
 
 
@@ -380,3 +426,46 @@ async def settle_step(conn: AsyncConnection, wish: Wish, step: str) -> bool:
     """A step is done: `alias_owed` or `serving_owed`. False when another wish has come since."""
     mine = (wishes.c.brand == wish.brand, wishes.c.entry == wish.entry)
     return (await conn.execute(update(wishes).where(*mine).values({step: False}))).rowcount == 1
+
+
+# ---- canaries
+
+
+async def find_canary(conn: AsyncConnection, brand: str) -> Canary | None:
+    """A brand's canary, also one that has ended; None when there never was any."""
+    row = (await conn.execute(select(canaries).where(canaries.c.brand == brand))).one_or_none()
+    return Canary(**row._mapping) if row else None
+
+
+async def busy_canaries(conn: AsyncConnection) -> list[Canary]:
+    """Those that read, and those whose end serving has not been told."""
+    query = select(canaries).where(or_(canaries.c.owed, canaries.c.revision.is_not(None)))
+    return [Canary(**row._mapping) for row in await conn.execute(query.order_by(canaries.c.brand))]
+
+
+async def save_canary(conn: AsyncConnection, canary: Canary) -> None:
+    """Replace a brand's canary."""
+    row = insert(canaries).values(**asdict(canary))
+    changed = {name: row.excluded[name] for name in ("revision", "run", "share", "entry", "start_time", "owed")}
+    await conn.execute(row.on_conflict_do_update(index_elements=["brand"], set_=changed))
+
+
+async def told_canary(conn: AsyncConnection, canary: Canary) -> None:
+    """Serving knows of it; nothing when another has come since."""
+    mine = (canaries.c.brand == canary.brand, canaries.c.entry == canary.entry)
+    await conn.execute(update(canaries).where(*mine).values(owed=False))
+
+
+async def audited(conn: AsyncConnection, brand: str, adapter: str, since: datetime) -> list[bool]:
+    """Of what a revision read since then and chance had a person look at: whether the machine was wrong, in order."""
+    undone = select(corrections.c.undoes).where(corrections.c.brand == brand, corrections.c.undoes.is_not(None))
+    query = select(corrections.c.visibility_before, corrections.c.visibility_after).where(
+        corrections.c.brand == brand,
+        corrections.c.adapter == adapter,
+        corrections.c.review_time >= since,
+        corrections.c.reason == "AUDIT",
+        corrections.c.resolution.in_(("CONFIRM", "CORRECT")),
+        corrections.c.review.not_in(undone),
+    )
+    rows = await conn.execute(query.order_by(corrections.c.review_time, corrections.c.review))
+    return [row.visibility_before != row.visibility_after for row in rows]

@@ -119,6 +119,7 @@ runs = Table(
     Column("model_version", Text),
     Column("gate", JSONB),
     Column("failure", Text),
+    Column("canary_standing", Text, nullable=False, server_default=""),
     UniqueConstraint("brand", "number"),
     UniqueConstraint("brand", "request_id"),
     Index(
@@ -169,4 +170,17 @@ wishes = Table(
     Column("entry", BigInteger, nullable=False),
     Column("alias_owed", Boolean, nullable=False),
     Column("serving_owed", Boolean, nullable=False),
+)
+
+# What reads a share of each brand's messages since `entry` of its ledger (revision null: nothing any more).
+canaries = Table(
+    "canaries",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("revision", Text),
+    Column("run", Text),
+    Column("share", Float, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("start_time", Time, nullable=False),
+    Column("owed", Boolean, nullable=False),
 )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from apaise_train.domain.corrections import Correction
-from apaise_train.domain.examples import Example
+from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.jobs import Job, Outcome, Update
 from apaise_train.domain.runs import Revision, Run
 
@@ -79,8 +79,11 @@ class Registry(Protocol):
         """Open a tracked run; an earlier attempt of the same run is closed as failed."""
         ...
 
-    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str) -> str:
-        """Log everything, register a version, make it the `candidate`; gives the version."""
+    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str, manifest: Manifest) -> str:
+        """Log everything, register a version, make it the `candidate`; gives the version.
+
+        The manifest leads from the revision back to the reviews it was learnt from.
+        """
         ...
 
     async def finish(self, tracked: Tracked, status: str, tags: Mapping[str, str]) -> None:
@@ -129,6 +132,19 @@ class Precedents(Protocol):
 
         Raises:
             ApaiseError: as `put`.
+        """
+        ...
+
+
+class Trying(Protocol):
+    """What has a revision read a share of a brand's messages."""
+
+    async def trial(self, brand: str, revision: Revision | None, share: float, request_id: str) -> None:
+        """Have a revision read that share, or none; done when it is so.
+
+        Raises:
+            FailedPrecondition: it was refused (ADAPTER_…).
+            Unavailable: no answer; ask again.
         """
         ...
 
