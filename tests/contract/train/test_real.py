@@ -52,7 +52,7 @@ async def mesh(dsn: str, tmp_path: Path, source: HouseSource, trainer: RayTraine
     artifacts = tmp_path / "artifacts"
     registry = MlflowRegistry(f"sqlite:///{tmp_path}/mlflow.db", str(artifacts))
     async with mesh_on(dsn, artifacts, trainer, registry) as mesh:
-        mesh.limits = Limits(house=source)
+        mesh.limits = Limits(house=source, safety=False)
         await mesh.start()
         yield mesh
 
@@ -103,7 +103,6 @@ async def test_a_brand_learns_and_everything_is_in_mlflow_but_its_texts(mesh: Me
     } <= logged
     manifest = manifest_in(client.download_artifacts(tracked.info.run_id, "manifest.json", str(tmp_path)))
     assert (manifest.digest, len(manifest.train)) == (run.manifest_digest, run.n_corrections)
-    assert {"safety_goes_candidate", "safety_stays_house"} <= set(tracked.data.metrics)
     for alias in ("champion", "candidate"):
         assert str(client.get_model_version_by_alias("apaise-acme", alias).version) == run.model_version
 
@@ -161,6 +160,23 @@ async def test_publishing_again_makes_no_second_version(registry: MlflowRegistry
     assert await registry.publish(run, tracked, made, "card", MANIFEST) == "1"
     second = await registry.begin(run_of(2))
     assert await registry.publish(run_of(2), second, made, "card", MANIFEST) == "2"
+
+
+async def test_what_each_competitor_keeps_of_the_safety_suite_is_a_metric(
+    registry: MlflowRegistry, source: HouseSource, tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    suite = {"goes": (True, False), "candidate": (True, True), "house": (True, False)}
+    tracked = await registry.begin(run_of())
+    await registry.publish(run_of(), tracked, outcome(job(source), suite=suite), "card", MANIFEST)
+    metrics = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(tracked.run).data.metrics
+    assert {name: value for name, value in metrics.items() if name.startswith("safety")} == {
+        "safety_goes_candidate": 1.0,
+        "safety_stays_candidate": 1.0,
+        "safety_goes_house": 1.0,
+        "safety_stays_house": 0.0,
+    }
 
 
 async def test_another_attempt_closes_the_first(registry: MlflowRegistry, tmp_path: Path) -> None:

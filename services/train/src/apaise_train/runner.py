@@ -60,6 +60,7 @@ class Collaborators:
 class Limits:
     """How much at once, how long, with what.
 
+    `safety`: the gate reads the house's safety suite; only a house of random weights has no use for it.
     `canary_share`: of the messages, read by what the gate let through before it is promoted; 0 promotes at once.
     """
 
@@ -69,6 +70,7 @@ class Limits:
     house: HouseSource = field(default_factory=HouseSource)
     retry: float = 5.0
     canary_share: float = 0.0
+    safety: bool = True
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ class Runner:
             champion=await self._others.shelf.get(champion.artifact_uri) if champion else None,
             house=self._limits.house,
             threads=self._limits.threads,
-            safety=True,
+            safety=self._limits.safety,
         )
         try:
             async with asyncio.timeout(self._limits.timeout):
