@@ -16,14 +16,15 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
 
 from apaise_classify.domain.precedents import REMOVE, heard
-from apaise_classify.domain.reading import Cited, Threshold, Verdict, score
+from apaise_classify.domain.reading import Cited, Score, Threshold, Verdict, score
 from apaise_classify.serving.deployment import quiet_products
 from apaise_classify.serving.edition import HOUSE_SLOT, Scores, Traces, columns
 from apaise_classify.serving.engine import Engine
@@ -190,52 +191,62 @@ def _effect(
         to_a_person: share left as it was but marked unsure by a precedent; unrelated: other texts; changed: share of
         them decided otherwise because of precedents.
     """
-    labels = engine.house.labels
-    thresholds = dict(zip(labels, engine.house.thresholds, strict=True))
-    at, cut = labels.index(REMOVE), thresholds[REMOVE].decision
-    wrong = np.flatnonzero((own[0][:, at] >= cut) != removed)
-    matrix, names = own[1][wrong], [Cited("", 1.0, {REMOVE: bool(removed[n])}) for n in wrong]
-    off = on = found = asked = total = 0
-    for name, (scores, traces) in read.items():
-        if name == "the same":
-            continue
-        for n in wrong:
-            before, after = _decided(scores[n], traces[n], labels, thresholds, matrix, names, nearness)
-            off += before.holds == removed[n]
-            on += after.holds == removed[n]
-            asked += after.verdict is Verdict.UNSURE and after.holds != removed[n] and after != before
-            found += float((matrix @ traces[n]).max()) >= nearness
-            total += 1
-    rest = np.setdiff1d(np.arange(len(rows)), wrong)
-    changed = sum(
-        before.holds != after.holds
-        for before, after in (_decided(own[0][n], own[1][n], labels, thresholds, matrix, names, nearness) for n in rest)
+    labels, thresholds = engine.house.labels, engine.house.thresholds
+    at = labels.index(REMOVE)
+    wrong = np.flatnonzero((own[0][:, at] >= thresholds[at].decision) != removed)
+    held = _Corrected(
+        dict(zip(labels, thresholds, strict=True)),
+        own[1][wrong],
+        [Cited("", 1.0, {REMOVE: bool(removed[n])}) for n in wrong],
+        nearness,
+    )
+    copies = [
+        (bool(removed[n]), *held.decide(scores[n], traces[n]))
+        for name, (scores, traces) in read.items()
+        if name != "the same"
+        for n in wrong
+    ]
+    rest = [held.decide(own[0][n], own[1][n]) for n in np.setdiff1d(np.arange(len(rows)), wrong)]
+    asked = (
+        after.verdict is Verdict.UNSURE and after.holds != right
+        for right, before, after, _ in copies
+        if after != before
     )
     return {
         "nearness": nearness,
         "corrected": len(wrong),
-        "found": round(found / max(1, total), 4),
-        "off": round(off / max(1, total), 4),
-        "on": round(on / max(1, total), 4),
-        "to_a_person": round(asked / max(1, total), 4),
+        "found": _mean(near for *_, near in copies),
+        "off": _mean(before.holds == right for right, before, _, _ in copies),
+        "on": _mean(after.holds == right for right, _, after, _ in copies),
+        "to_a_person": round(sum(asked) / max(1, len(copies)), 4),
         "unrelated": len(rest),
-        "changed": round(changed / max(1, len(rest)), 5),
+        "changed": _mean(before.holds != after.holds for before, after, _ in rest),
     }
 
 
-def _decided(
-    scores: Any,
-    trace: Any,
-    labels: Sequence[str],
-    thresholds: Mapping[str, Threshold],
-    matrix: Traces,
-    names: Sequence[Cited],
-    nearness: float,
-) -> tuple[Any, Any]:
-    """`remove` without and with precedents."""
-    own = {label: score(float(p), thresholds[label]) for label, p in zip(labels, scores, strict=True)}
-    near = np.flatnonzero(matrix @ trace >= nearness)
-    return own[REMOVE], heard(own, thresholds, [names[int(n)] for n in near])[REMOVE]
+@dataclass(frozen=True)
+class _Corrected:
+    """Precedents of texts the house decided wrongly: their vectors [m, H] and what was said."""
+
+    thresholds: Mapping[str, Threshold]
+    matrix: Traces
+    said: Sequence[Cited]
+    nearness: float
+
+    def decide(self, scores: Any, trace: Any) -> tuple[Score, Score, bool]:
+        """`remove` of a text without and with them, and whether any speaks for it."""
+        own = {
+            label: score(float(probability), at)
+            for (label, at), probability in zip(self.thresholds.items(), scores, strict=True)
+        }
+        near = np.flatnonzero(self.matrix @ trace >= self.nearness)
+        after = heard(own, self.thresholds, [self.said[int(n)] for n in near])
+        return own[REMOVE], after[REMOVE], bool(len(near))
+
+
+def _mean(given: Iterable[bool]) -> float:
+    counted = list(given)
+    return round(sum(counted) / max(1, len(counted)), 5)
 
 
 if __name__ == "__main__":
