@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 
 from apaise.classify.v1 import classify_service_pb2 as pb
 from apaise.classify.v1.classify_service_pb2_grpc import ClassifyServiceStub, add_ClassifyServiceServicer_to_server
 from apaise.type.v1 import assessment_pb2
+from apaise_classify.adapters.tables import metadata
 from apaise_classify.domain.adapters import Revision
 from apaise_classify.testing import LABELS, TinyHouse
 from apaise_classify.transport.servicer import SERVICE, ClassifyServicer
@@ -26,6 +29,9 @@ from apaise_kit.testing.server import Running, running
 from mlops.base.normalize import NORMALIZER
 
 from .conftest import Mesh, start
+
+if TYPE_CHECKING:
+    from apaise.classify.v1.classify_service_pb2_grpc import ClassifyServiceAsyncStub
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,7 +49,7 @@ class Up:
 async def up(postgres_server: Any, tiny: TinyHouse, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
     root = tmp_path_factory.mktemp("adapters")
     async with start("fake", postgres_server.fresh_database(), tiny, root) as mesh:
-        servicer = ClassifyServicer(mesh.reader, mesh.store)
+        servicer = ClassifyServicer(mesh.reader, mesh.store, mesh.store.precedents(per_brand=5))
         async with running(Service(add_ClassifyServiceServicer_to_server, servicer, SERVICE)) as server:
             yield Up(mesh, server)
 
@@ -268,6 +274,9 @@ async def test_another_brands_things_do_not_exist(up: Up) -> None:
         "RollbackAdapter": pb.RollbackAdapterRequest(parent="brands/theirs"),
         "GetAdapter": pb.GetAdapterRequest(name=name),
         "ListAdapters": pb.ListAdaptersRequest(parent="brands/theirs"),
+        "SetCanary": pb.SetCanaryRequest(parent="brands/theirs"),
+        "PutPrecedents": pb.PutPrecedentsRequest(parent="brands/theirs", precedents=[precedent("theirs", 1, "a")]),
+        "DeletePrecedents": pb.DeletePrecedentsRequest(parent="brands/theirs", names=["brands/theirs/precedents/r1"]),
     }
     for method, message in calls.items():
         seen = await refused(getattr(stub, method)(message))
@@ -287,6 +296,201 @@ async def test_another_brands_things_do_not_exist(up: Up) -> None:
     assert there.replace("theirs", "mine") == missing
 
 
+def precedent(brand: str, number: int, text: str, remove: bool = False, **more: Any) -> pb.Precedent:
+    made = pb.Precedent(
+        name=f"brands/{brand}/precedents/r{number}",
+        message=f"brands/{brand}/messages/m{number}",
+        author_key="key",
+        text=text,
+        labels={"remove": remove, **more.pop("labels", {})},
+        **more,
+    )
+    made.review_time.FromDatetime(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number))
+    return made
+
+
+async def put(up: Up, brand: str, *given: pb.Precedent) -> pb.PutPrecedentsResponse:
+    stub: ClassifyServiceAsyncStub = up.stub()
+    return await stub.PutPrecedents(pb.PutPrecedentsRequest(parent=f"brands/{brand}", precedents=given))
+
+
+async def take_back(up: Up, brand: str, *numbers: int) -> pb.DeletePrecedentsResponse:
+    names = [f"brands/{brand}/precedents/r{number}" for number in numbers]
+    stub: ClassifyServiceAsyncStub = up.stub()
+    return await stub.DeletePrecedents(pb.DeletePrecedentsRequest(parent=f"brands/{brand}", names=names))
+
+
+async def read_at(up: Up, brand: str, revision: str, text: str, **more: Any) -> assessment_pb2.Assessment:
+    """What a text is once the replicas have that precedent set: within two seconds, or the test fails."""
+    stub: ClassifyServiceAsyncStub = up.stub()
+    async with asyncio.timeout(2):
+        while True:
+            response = await stub.Classify(pb.ClassifyRequest(input=one(brand, text, **more)))
+            if response.assessment.provenance.precedents == revision:
+                return response.assessment
+            await asyncio.sleep(0.02)
+
+
+async def surely(up: Up, brand: str, **labels: bool) -> tuple[str, assessment_pb2.Assessment]:
+    """A text the model is sure of in this way."""
+    wanted = {
+        name: assessment_pb2.VERDICT_YES if applies else assessment_pb2.VERDICT_NO for name, applies in labels.items()
+    }
+    for number in range(1000):
+        text = f"phrase {number}"
+        seen = (await up.stub().Classify(pb.ClassifyRequest(input=one(brand, text)))).assessment
+        if all(seen.labels[name].verdict == verdict for name, verdict in wanted.items()):
+            return text, seen
+    raise AssertionError("the fake engine has no such text")
+
+
+async def test_a_precedent_decides_its_near_duplicate_until_it_is_taken_back(up: Up) -> None:
+    text, before = await surely(up, "keen", remove=True, complaint=False)
+    other = False
+    made = await put(up, "keen", precedent("keen", 1, text.upper(), other))
+    assert made.encoder == up.mesh.house.encoder_digest
+    after = await read_at(up, "keen", made.revision, text)
+    score = after.labels["remove"]
+    assert (score.holds, score.model_probability) == (other, before.labels["remove"].probability)
+    assert score.verdict == assessment_pb2.VERDICT_NO
+    (cited,) = after.precedents
+    assert (cited.review, cited.similarity) == ("brands/keen/reviews/r1", 1.0)
+    assert dict(cited.labels) == {"remove": other}
+    unlike = await read_at(up, "keen", made.revision, "tout autre chose")
+    assert not unlike.precedents
+    assert not any(each.HasField("model_probability") for each in unlike.labels.values())
+    gone = await take_back(up, "keen", 1)
+    assert await read_at(up, "keen", "none", text) == before
+    assert gone.revision != made.revision
+
+
+async def test_precedents_of_one_brand_say_nothing_to_another(up: Up) -> None:
+    made = await put(up, "ours", precedent("ours", 1, "nous seuls"))
+    assert (await read_at(up, "ours", made.revision, "nous seuls")).precedents
+    assert not (await read_at(up, "yours", "none", "nous seuls")).precedents
+
+
+async def test_what_was_written_in_private_decides_nothing_public(up: Up) -> None:
+    made = await put(up, "discreet", precedent("discreet", 1, "entre nous", private=True))
+    assert (await read_at(up, "discreet", made.revision, "entre nous", private=True)).precedents
+    assert not (await read_at(up, "discreet", made.revision, "entre nous")).precedents
+    made = await put(up, "discreet", precedent("discreet", 2, "devant tous"))
+    assert (await read_at(up, "discreet", made.revision, "devant tous", private=True)).precedents
+
+
+async def test_precedents_that_disagree_have_a_person_look(up: Up) -> None:
+    made = await put(up, "torn", precedent("torn", 1, "bof", True), precedent("torn", 2, "BOF", False))
+    seen = await read_at(up, "torn", made.revision, "bof")
+    assert seen.labels["remove"].verdict == assessment_pb2.VERDICT_UNSURE
+    assert [each.review for each in seen.precedents] == ["brands/torn/reviews/r1", "brands/torn/reviews/r2"]
+
+
+async def test_a_brand_has_so_many_precedents_and_the_oldest_give_way(up: Up) -> None:
+    await put(up, "full", *(precedent("full", n, f"text {n}") for n in range(4)))
+    made = await put(up, "full", *(precedent("full", n, f"text {n}") for n in range(4, 7)))
+    cited = [bool((await read_at(up, "full", made.revision, f"text {n}")).precedents) for n in range(7)]
+    assert cited == [False, False, True, True, True, True, True]
+
+
+async def test_a_precedent_put_again_is_replaced_and_an_unknown_one_taken_back_is_no_error(up: Up) -> None:
+    await put(up, "again", precedent("again", 1, "encore", True))
+    made = await put(up, "again", precedent("again", 1, "encore", False))
+    (cited,) = (await read_at(up, "again", made.revision, "encore")).precedents
+    assert dict(cited.labels) == {"remove": False}
+    gone = await take_back(up, "again", 9)
+    assert (await read_at(up, "again", gone.revision, "encore")).precedents
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"text": ""}, "EMPTY_MESSAGE"),
+        ({"name": "brands/other/precedents/r1"}, "INVALID_FIELD"),
+        ({"message": "brands/other/messages/m1"}, "INVALID_FIELD"),
+        ({"name": "r1"}, "INVALID_FIELD"),
+    ],
+)
+async def test_a_malformed_precedent_is_refused(up: Up, changes: dict[str, str], reason: str) -> None:
+    bad = precedent("sound", 1, "texte")
+    for field, value in changes.items():
+        setattr(bad, field, value)
+    assert await refused(put(up, "sound", bad)) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    wordless, strange = precedent("sound", 1, "a"), precedent("sound", 1, "a", labels={"no_such_label": True})
+    del wordless.labels["remove"]
+    timeless = precedent("sound", 1, "a")
+    timeless.ClearField("review_time")
+    for wrong in (wordless, strange, timeless):
+        assert await refused(put(up, "sound", wrong)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert await refused(take_back(up, "sound")) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+async def test_no_text_of_a_precedent_is_kept(up: Up) -> None:
+    await put(up, "silent", precedent("silent", 1, "canari bleu"))
+    async with up.mesh.store._db.read() as conn:
+        for table in metadata.tables.values():
+            dump = await conn.scalar(sa.text(f"select coalesce(string_agg(t::text, ''), '') from {table.name} t"))
+            assert "canari" not in str(dump)
+
+
+def canary(revision: Revision, share: float) -> pb.SetCanaryRequest:
+    return pb.SetCanaryRequest(parent=f"brands/{revision.brand}", adapter=message(revision), share=share)
+
+
+async def readers(up: Up, brand: str, count: int = 400) -> dict[str, str]:
+    """By text, the revision that read it."""
+    texts = [f"texte {number}" for number in range(count)]
+    response = await up.stub().BatchClassify(pb.BatchClassifyRequest(inputs=[one(brand, text) for text in texts]))
+    return {text: result.assessment.provenance.adapter for text, result in zip(texts, response.results, strict=True)}
+
+
+async def test_a_canary_reads_its_share_always_the_same_messages_until_it_is_ended(up: Up) -> None:
+    await up.stub().ActivateAdapter(request(up.mesh.adapter("mine", "r1")))
+    trial = up.mesh.adapter("mine", "r2", seed=2)
+    first = await up.stub().SetCanary(canary(trial, 0.25))
+    assert (await up.stub().SetCanary(canary(trial, 0.25))).generation == first.generation
+    seen = await readers(up, "mine")
+    assert 60 <= list(seen.values()).count("r2") <= 140, "400 texts, a quarter, give or take five deviations"
+    assert set(seen.values()) == {"r1", "r2"}
+    assert await readers(up, "mine") == seen
+    more = await up.stub().SetCanary(canary(trial, 0.5))
+    assert more.generation > first.generation
+
+    async def settled(wanted: float) -> dict[str, str]:
+        async with asyncio.timeout(5):
+            while True:
+                wider = await readers(up, "mine")
+                if abs(list(wider.values()).count("r2") / len(wider) - wanted) <= 0.2 * wanted:
+                    return wider
+                await asyncio.sleep(0.05)
+
+    wider = await settled(0.5)
+    assert all(wider[text] == "r2" for text, revision in seen.items() if revision == "r2"), "a larger share adds"
+    await up.stub().SetCanary(pb.SetCanaryRequest(parent="brands/mine"))
+    assert set((await settled(0.0)).values()) == {"r1"}
+
+
+async def test_a_canary_of_a_brand_that_the_house_reads(up: Up) -> None:
+    await up.stub().SetCanary(canary(up.mesh.adapter("fresh", "r1"), 0.5))
+    assert set((await readers(up, "fresh", 100)).values()) == {"house", "r1"}
+
+
+async def test_a_canary_that_cannot_be_loaded_is_refused_and_reads_nothing(up: Up) -> None:
+    bad = up.mesh.adapter("wary", "r1")
+    (Path(bad.artifact_uri) / "apaise.json").write_text("{}")
+    failed = (grpc.StatusCode.FAILED_PRECONDITION, "ADAPTER_CORRUPT")
+    assert await refused(up.stub().SetCanary(canary(bad, 0.5))) == failed
+    assert set((await readers(up, "wary", 50)).values()) == {"house"}
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 0.51, float("nan")])
+async def test_a_canary_has_a_share_within_bounds_and_is_its_own_brands(up: Up, share: float) -> None:
+    revision = Revision("bound", "r1", "/x", "0" * 64, "e")
+    invalid = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert await refused(up.stub().SetCanary(canary(revision, share))) == invalid
+    foreign = pb.SetCanaryRequest(parent="brands/another", adapter=message(revision), share=0.1)
+    assert await refused(up.stub().SetCanary(foreign)) == invalid
+
+
 async def _details(call: Any) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
@@ -301,6 +505,9 @@ async def test_roles(up: Up) -> None:
         moderator.ActivateAdapter(pb.ActivateAdapterRequest()),
         moderator.RollbackAdapter(pb.RollbackAdapterRequest()),
         moderator.ListAdapters(pb.ListAdaptersRequest()),
+        moderator.SetCanary(pb.SetCanaryRequest()),
+        moderator.PutPrecedents(pb.PutPrecedentsRequest()),
+        moderator.DeletePrecedents(pb.DeletePrecedentsRequest()),
     ):
         assert await refused(call) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
 

@@ -321,6 +321,7 @@ async def test_reviews_are_followed_with_their_messages_undos_included(door: Any
     assert not start.HasField("review")
     assert first.review == done.review
     assert first.message.text == "bonjour à tous"
+    assert first.audience == message_pb2.AUDIENCE_PUBLIC
     undone = await door.review().UndoResolution(reviews.UndoResolutionRequest(name=name, etag=done.review_item.etag))
     _, second = await followed(door, brand, 2, first.cursor)
     assert second.review == undone.review
@@ -340,6 +341,11 @@ async def test_what_may_not_train_comes_without_its_text(door: Any, brand: str) 
     for name in names:
         await resolve(door, await claim(door, name))
     _, *seen = await followed(door, brand, 4)
+    assert [s.audience for s in seen] == [
+        message_pb2.AUDIENCE_PRIVATE,
+        message_pb2.AUDIENCE_PUBLIC,
+        message_pb2.AUDIENCE_PRIVATE,
+    ]
     assert [(s.message.external_id, bool(s.message.text)) for s in seen] == [
         ("private", False),
         ("refused", False),

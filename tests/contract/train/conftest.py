@@ -26,8 +26,10 @@ from apaise_train.domain.ports import Registry, Trainer
 from apaise_train.follower import Follower
 from apaise_train.promoter import Promoter
 from apaise_train.runner import Collaborators, Limits, Runner
-from apaise_train.testing import FakeRegistry, FakeReviews, FakeServing, FakeTrainer
+from apaise_train.speaker import Speaker
+from apaise_train.testing import FakePrecedents, FakeRegistry, FakeReviews, FakeServing, FakeTrainer
 from apaise_train.transport.servicer import TrainServicer
+from apaise_train.trials import Trials
 
 if TYPE_CHECKING:
     from apaise.train.v1.train_service_pb2_grpc import TrainServiceAsyncStub as Stub
@@ -46,7 +48,9 @@ class Mesh:
     registry: Any = field(default_factory=FakeRegistry)
     serving: FakeServing = field(default_factory=FakeServing)
     reviews: FakeReviews = field(default_factory=FakeReviews)
+    precedents: FakePrecedents = field(default_factory=FakePrecedents)
     limits: Limits = field(default_factory=lambda: Limits(retry=0.01))
+    speaker: Any = None
     _loops: list[asyncio.Task[None]] = field(default_factory=list)
     _up: Running | None = None
     _serving: Any = None
@@ -55,11 +59,14 @@ class Mesh:
         promoter = Promoter(self.db, self.registry, self.serving)
         others = Collaborators(self.trainer, self.registry, FsspecShelf(str(self.artifacts)), promoter)
         runner = Runner(self.db, others, self.limits)
-        follower = Follower(self.db, self.reviews)
+        self.speaker = Speaker(self.db, self.precedents)
+        follower = Follower(self.db, self.reviews, self.speaker.nudge)
         servicer = TrainServicer(Train(self.db, runner, promoter), UI)
         self._serving = running(Service(add_TrainServiceServicer_to_server, servicer, SERVICE))
         self._up = await self._serving.__aenter__()
-        self._loops = [asyncio.create_task(loop()) for loop in (follower.run, runner.run, promoter.run)]
+        trials = Trials(self.db, self.serving, promoter, poll=0.05)
+        loops = (follower.run, self.speaker.run, runner.run, promoter.run, trials.run)
+        self._loops = [asyncio.create_task(loop()) for loop in loops]
 
     async def stop(self) -> None:
         for loop in self._loops:

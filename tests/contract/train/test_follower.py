@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
+from apaise.route.v1 import decision_pb2 as decision_pb
 from apaise.route.v1 import review_service_pb2 as review_pb
+from apaise.type.v1 import assessment_pb2 as assessment_pb
+from apaise.type.v1 import message_pb2 as message_pb
 from apaise_kit.core.errors import OutOfRange, Unavailable
 from apaise_train.adapters import store
 from apaise_train.adapters.mesh import followed_from
+from apaise_train.adapters.tables import corrections
+from apaise_train.domain.corrections import Correction
 from apaise_train.domain.examples import Example
 from apaise_train.domain.ports import ReviewKind
 from apaise_train.testing import example
@@ -103,8 +111,16 @@ def response(**changes: object) -> review_pb.FollowReviewsResponse:
             edit_revision=2,
             resolution=review_pb.RESOLUTION_CORRECT,
             sampling_probability=0.5,
+            actor="lea",
+            clause="insult",
+            reason=review_pb.REVIEW_REASON_AUDIT,
+            visibility_before=decision_pb.VISIBILITY_KEEP,
+            visibility_after=decision_pb.VISIBILITY_HIDE,
+            labels_before={"remove": 0.25, "hate": 0.75, "threat": 0.5},
             labels_after={"remove": True, "toxic": False},
+            provenance=assessment_pb.Provenance(encoder="e1", adapter="r3"),
         ),
+        audience=message_pb.AUDIENCE_PUBLIC,
     )
     made.review.create_time.FromDatetime(datetime(2026, 1, 2, tzinfo=UTC))
     made.message.name = "brands/acme/messages/msg1"
@@ -123,6 +139,55 @@ def test_a_correction_is_read_from_the_contract() -> None:
     assert (step.example.remove, step.example.labels, step.example.weight) == (True, {"toxic": False}, 2.0)
     assert step.example.review_time == datetime(2026, 1, 2, tzinfo=UTC)
     assert step.example.published_time is None
+    assert (step.example.actor, step.example.model_remove, step.example.danger) == ("lea", 0.25, 0.75)
+    assert step.example.audit
+    assert not step.example.private
+
+
+def test_a_correction_says_who_when_why_and_what_the_model_had_said() -> None:
+    record = followed_from(response()).correction
+    assert record == Correction(
+        brand="acme",
+        review="rev1",
+        message="msg1",
+        edit_revision=2,
+        resolution="CORRECT",
+        undoes=None,
+        actor="lea",
+        review_time=datetime(2026, 1, 2, tzinfo=UTC),
+        clause="insult",
+        visibility_before="KEEP",
+        visibility_after="HIDE",
+        labels_before={"remove": 0.25, "hate": 0.75, "threat": 0.5},
+        labels_after={"remove": True, "toxic": False},
+        reason="AUDIT",
+        sampling_probability=0.5,
+        encoder="e1",
+        adapter="r3",
+    )
+
+
+async def test_every_review_is_on_record_for_ever_also_one_that_teaches_nothing(mesh: Mesh) -> None:
+    first, undo = response(), response(resolution=review_pb.RESOLUTION_UNDO, undoes="brands/acme/reviews/rev1")
+    undo.review.name = "brands/acme/reviews/rev2"
+    skipped = response(resolution=review_pb.RESOLUTION_SKIP)
+    skipped.review.name = "brands/acme/reviews/rev3"
+    for number, step in enumerate((first, undo, skipped, first), 1):
+        mesh.reviews.steps.append(replace(followed_from(step), cursor=str(number)))
+    await followed(mesh)
+    async with mesh.db.read() as conn:
+        kept = (await conn.execute(select(corrections).order_by(corrections.c.review))).all()
+    assert [(row.review, row.resolution, row.undoes) for row in kept] == [
+        ("rev1", "CORRECT", None),
+        ("rev2", "UNDO", "rev1"),
+        ("rev3", "SKIP", None),
+    ]
+    assert await current(mesh) == {}
+    async with mesh.db.engine.connect() as conn:
+        for change in ("delete from corrections", "truncate corrections", "update corrections set actor = 'x'"):
+            with pytest.raises(DBAPIError, match="append-only"):
+                await conn.execute(text(change))
+            await conn.rollback()
 
 
 @pytest.mark.parametrize("changes", [{"resolution": review_pb.RESOLUTION_SKIP}, {"text": ""}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from apaise_kit.core.errors import Unavailable
 from apaise_train.adapters.mlflow import MlflowRegistry
 from apaise_train.adapters.ray import RayTrainer
 from apaise_train.adapters.shelf import FsspecShelf
+from apaise_train.domain.examples import Manifest, ManifestRow
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Outcome, Progress, Row
 from apaise_train.domain.runs import Run, RunState
 from apaise_train.runner import Limits
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANARY = "canari"
+MANIFEST = Manifest("acme", (ManifestRow("review-1", "0" * 64, True, 1.0),), ())
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ async def mesh(dsn: str, tmp_path: Path, source: HouseSource, trainer: RayTraine
     artifacts = tmp_path / "artifacts"
     registry = MlflowRegistry(f"sqlite:///{tmp_path}/mlflow.db", str(artifacts))
     async with mesh_on(dsn, artifacts, trainer, registry) as mesh:
-        mesh.limits = Limits(house=source)
+        mesh.limits = Limits(house=source, safety=False)
         await mesh.start()
         yield mesh
 
@@ -57,6 +60,10 @@ async def mesh(dsn: str, tmp_path: Path, source: HouseSource, trainer: RayTraine
 def holding(folder: Path, content: bytes) -> list[Path]:
     """Files under a folder that hold these bytes."""
     return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
+
+
+def manifest_in(file: str) -> Manifest:
+    return Manifest.from_json(json.loads(Path(file).read_text()))
 
 
 def job(source: HouseSource, count: int = 60) -> Job:
@@ -87,7 +94,15 @@ async def test_a_brand_learns_and_everything_is_in_mlflow_but_its_texts(mesh: Me
         for folder in ("", "adapter", "plots")
         for found in client.list_artifacts(tracked.info.run_id, folder)
     }
-    assert {"card.md", "adapter/adapter_config.json", "adapter/heads.safetensors", "plots/reliability.png"} <= logged
+    assert {
+        "manifest.json",
+        "card.md",
+        "adapter/adapter_config.json",
+        "adapter/heads.safetensors",
+        "plots/reliability.png",
+    } <= logged
+    manifest = manifest_in(client.download_artifacts(tracked.info.run_id, "manifest.json", str(tmp_path)))
+    assert (manifest.digest, len(manifest.train)) == (run.manifest_digest, run.n_corrections)
     for alias in ("champion", "candidate"):
         assert str(client.get_model_version_by_alias("apaise-acme", alias).version) == run.model_version
 
@@ -141,10 +156,27 @@ def run_of(number: int = 1, **changes: Any) -> Run:
 async def test_publishing_again_makes_no_second_version(registry: MlflowRegistry, source: HouseSource) -> None:
     run, made = run_of(), outcome(job(source))
     tracked = await registry.begin(run)
-    assert await registry.publish(run, tracked, made, "card") == "1"
-    assert await registry.publish(run, tracked, made, "card") == "1"
+    assert await registry.publish(run, tracked, made, "card", MANIFEST) == "1"
+    assert await registry.publish(run, tracked, made, "card", MANIFEST) == "1"
     second = await registry.begin(run_of(2))
-    assert await registry.publish(run_of(2), second, made, "card") == "2"
+    assert await registry.publish(run_of(2), second, made, "card", MANIFEST) == "2"
+
+
+async def test_what_each_competitor_keeps_of_the_safety_suite_is_a_metric(
+    registry: MlflowRegistry, source: HouseSource, tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    suite = {"goes": (True, False), "candidate": (True, True), "house": (True, False)}
+    tracked = await registry.begin(run_of())
+    await registry.publish(run_of(), tracked, outcome(job(source), suite=suite), "card", MANIFEST)
+    metrics = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(tracked.run).data.metrics
+    assert {name: value for name, value in metrics.items() if name.startswith("safety")} == {
+        "safety_goes_candidate": 1.0,
+        "safety_stays_candidate": 1.0,
+        "safety_goes_house": 1.0,
+        "safety_stays_house": 0.0,
+    }
 
 
 async def test_another_attempt_closes_the_first(registry: MlflowRegistry, tmp_path: Path) -> None:

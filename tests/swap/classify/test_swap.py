@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 from apaise_classify.adapters.batching import Limits
 from apaise_classify.adapters.local import LocalReader
 from apaise_classify.domain.adapters import Report, Revision, Wish
+from apaise_classify.domain.ports import PrecedentSet
 from apaise_classify.domain.reading import HOUSE, Row
 from apaise_classify.serving.engine import Engine
 from apaise_classify.serving.lanes import Lanes
@@ -38,6 +39,9 @@ class Wishes:
 
     async def wishes(self) -> list[Wish]:
         return list(self.wanted.values())
+
+    async def changed_precedents(self, encoder: str, known: Mapping[str, int]) -> list[PrecedentSet]:
+        return []
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:
         async with self._changed:

@@ -15,7 +15,7 @@ EDITION = Edition("r1", ("toxic",), (Threshold(0.5, 0.6, 0.4),), "t1", "encoder"
 
 
 def known(value: float) -> Known:
-    return Known(np.array([value]), False)
+    return Known(np.array([value]), False, np.ones(1, np.float32))
 
 
 def test_everything_a_score_depends_on_is_in_its_key_and_what_comes_after_is_not() -> None:

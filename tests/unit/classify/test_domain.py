@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apaise_classify.domain.adapters import Progress, Report, Settlement, refusal, settlement
-from apaise_classify.domain.reading import Edition, Fallback, Reading, Threshold, Verdict, assess, score
+from apaise_classify.domain.assessment import assess
+from apaise_classify.domain.reading import Edition, Fallback, Reading, Threshold, Verdict, score
 from apaise_classify.settings import ClassifySettings
 from apaise_kit.core.errors import Reason
 from mlops.base.adapter import digest_folder

@@ -18,7 +18,7 @@ from apaise_classify.serving.forward import Forward
 from apaise_classify.serving.packing import BLOCK_PLACES, pack
 from apaise_classify.testing import reference
 from apaise_kit.core.labels import LABELS
-from mlops.base import BaseModelError
+from mlops.base import ADAPTED_LAYERS, BaseModelError
 from mlops.base.encoder import highest, load_encoder
 from mlops.house import House, load_heads
 
@@ -108,7 +108,7 @@ def test_packed_hidden_states_are_the_models_own(house: House) -> None:
     engine = Engine(load_encoder(house.path, dtype="float32"), house)
     bare = load_encoder(house.path, dtype="float32")
     ids = bare.windows([*TEXTS, "", "x" * 300]).ids
-    assert torch.allclose(engine._pooled(ids, [HOUSE_SLOT] * len(ids)), bare.pooled(ids), rtol=0, atol=2e-5)
+    assert torch.allclose(engine._pooled(ids, [HOUSE_SLOT] * len(ids))[0], bare.pooled(ids), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
@@ -125,7 +125,7 @@ def test_positions_are_counted_as_each_family_does(kind: str) -> None:
     model = AutoModel.from_config(config).eval().requires_grad_(False)  # type: ignore[no-untyped-call]
     ids = torch.tensor([[2, 7, 8, 9, 10, 3]])
     expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
-    seen = Forward.of(model, [], 0)(pack(ids.tolist(), torch.device("cpu")), None)
+    seen, _ = Forward.of(model, [], 0)(pack(ids.tolist(), torch.device("cpu")), None)
     assert torch.allclose(seen[: len(expected)], expected, atol=1e-5)
 
 
@@ -196,3 +196,23 @@ def test_embedding_ignores_every_adapter(engine: Engine, house: House) -> None:
     bare = load_encoder(house.path, dtype="float32").embed(TEXTS)
     assert np.abs(vectors - bare).max() < 1e-5
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_a_trace_is_the_same_whoever_reads_and_comes_with_the_scores(engine: Engine, house: House) -> None:
+    texts = [*TEXTS, "all is well " * 20]
+    scores, truncated, house_traces = engine.traced(texts, [HOUSE_SLOT] * len(texts))
+    _, _, brand_traces = engine.traced(texts, [1, 2, 3, 1, 2])
+    assert np.array_equal(scores, engine.read(texts, [HOUSE_SLOT] * len(texts))[0])
+    assert truncated[-1]
+    assert np.allclose(house_traces, brand_traces, atol=1e-6)
+    assert np.allclose(np.linalg.norm(house_traces, axis=1), 1, atol=1e-5)
+    assert np.abs(house_traces - engine.embed(texts)).max() > 0.01, "it is not the last layer's"
+
+
+def test_a_trace_is_what_the_last_shared_layer_says(engine: Engine, house: House) -> None:
+    bare = load_encoder(house.path, dtype="float32")
+    padded = bare.pad(bare.windows(TEXTS).ids)
+    with torch.inference_mode():
+        hidden = bare.model(**padded, output_hidden_states=True).hidden_states[-1 - ADAPTED_LAYERS]
+    expected = torch.nn.functional.normalize(bare.pool(hidden, padded["attention_mask"]), dim=1)
+    assert np.abs(engine.traced(TEXTS, [1] * 4)[2] - expected.numpy()).max() < 1e-5

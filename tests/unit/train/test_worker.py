@@ -219,3 +219,15 @@ def test_the_threshold_separates_and_does_not_hang_on_one_review() -> None:
     assert best_threshold([0.1, 0.2, 0.8, 0.9], [False, False, True, True]) == pytest.approx(0.5)
     assert best_threshold([0.5, 0.5], [True, False]) == 0.5
     assert best_threshold([0.1, 0.9], [True, True]) == 0.5
+
+
+def test_candidate_house_and_champion_read_the_safety_suite_when_it_is_asked_for(job: Job) -> None:
+    first = finished(replace(job, safety=True))
+    again = finished(replace(job, safety=True, revision="r2-test", champion=first.files))
+    assert set(first.suite) == {"goes", "house", "candidate"}
+    assert set(again.suite) == {"goes", "house", "candidate", "champion"}
+    assert len({len(read) for read in again.suite.values()}) == 1
+    assert 0 < sum(again.suite["goes"]) < len(again.suite["goes"])
+    assert again.suite["house"] == first.suite["house"], "the house reads as it did before any lesson"
+    assert again.suite["champion"] == first.suite["candidate"], "a champion reads as it did when it was judged"
+    assert finished(job).suite == {}

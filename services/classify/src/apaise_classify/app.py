@@ -6,19 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from apaise_classify.domain.adapters import Adapter, AdapterState, Progress, Revision, Wish, refusal
-from apaise_classify.domain.ports import AdapterStore, Place, Reader
-from apaise_classify.domain.reading import (
-    Assessment,
-    Item,
-    Vectors,
-    assess,
-    check_batch,
-    check_explained,
-    check_text,
-)
+from apaise_classify.domain.adapters import MAX_SHARE, Adapter, AdapterState, Progress, Revision, Wish, refusal
+from apaise_classify.domain.assessment import Assessment, assess
+from apaise_classify.domain.ports import AdapterStore, Place, PrecedentStore, Reader
+from apaise_classify.domain.precedents import Precedent, check_labels, revision_of
+from apaise_classify.domain.reading import Item, Vectors, check_batch, check_explained, check_text
 from apaise_kit.core.caller import Caller, acting_as, system_caller
-from apaise_kit.core.errors import ApaiseError
+from apaise_kit.core.errors import ApaiseError, invalid_field
 from apaise_kit.runtime.logs import get_logger
 
 _FIRST_LOOK: Final = 0.01
@@ -90,6 +84,48 @@ async def embed(reader: Reader, texts: Sequence[str], size: int) -> Vectors:
     return await reader.embed(texts)
 
 
+async def put_precedents(
+    store: PrecedentStore, reader: Reader, brand: str, given: Sequence[tuple[Precedent, str]], size: int
+) -> tuple[str, str]:
+    """Have resolved messages, each with its text, decide their near-duplicates.
+
+    Args:
+        store: where they are kept, without their texts.
+        reader: makes the vectors.
+        brand: whose they are.
+        given: what was resolved, and its text.
+        size: of the request, bytes.
+
+    Returns:
+        The revision of the brand's set, and the digest of the encoder.
+
+    Raises:
+        InvalidArgument: the batch is empty or too large, or one of them is wrong.
+        ResourceExhausted, Unavailable: as `Reader.trace`.
+    """
+    check_batch(len(given), size, "precedents")
+    for n, (precedent, text) in enumerate(given):
+        check_text(text, f"precedents[{n}].text")
+        check_labels(precedent.labels, f"precedents[{n}].labels")
+    traces = await reader.trace([text for _, text in given])
+    rows = [(precedent, trace) for (precedent, _), trace in zip(given, traces.values, strict=True)]
+    generation = await store.put(brand, rows, traces.encoder)
+    await reader.nudge()
+    return revision_of(generation), traces.encoder
+
+
+async def delete_precedents(store: PrecedentStore, reader: Reader, brand: str, ids: Sequence[str]) -> str:
+    """Take precedents back; the revision of the brand's set. Those that are not there are passed over.
+
+    Raises:
+        InvalidArgument: none or too many are named.
+    """
+    check_batch(len(ids), 0, "names")
+    generation = await store.take_back(brand, ids)
+    await reader.nudge()
+    return revision_of(generation)
+
+
 async def activate_adapter(store: AdapterStore, reader: Reader, revision: Revision, request_id: str) -> Adapter:
     """Have a revision serve its brand; answers once a replica does.
 
@@ -119,6 +155,33 @@ async def rollback_adapter(
     """
     await _fulfil(store, reader, await store.wish_back(brand, revision, request_id))
     return None if revision is None else await store.get(brand, revision)
+
+
+async def set_canary(
+    store: AdapterStore, reader: Reader, brand: str, revision: Revision | None, share: float, request_id: str
+) -> int:
+    """Have a revision read a share of its brand's messages; answers once a replica serves it. None: no canary any more.
+
+    Raises:
+        InvalidArgument: the share is not above 0 and at most 0.5.
+        FailedPrecondition: ADAPTER_CORRUPT, ADAPTER_WRONG_ENCODER or ADAPTER_WRONG_SHAPE: there is no canary then.
+        Aborted: another canary took its place.
+    """
+    if revision is not None and not 0 < share <= MAX_SHARE:
+        raise invalid_field("share", f"must be above 0 and at most {MAX_SHARE}")
+    generation = await store.set_canary(brand, revision, share, request_id)
+    await reader.nudge()
+    delay = _FIRST_LOOK
+    while revision is not None:
+        reached = await store.canary_settlement(brand, generation)
+        if reached.progress is Progress.ACTIVE:
+            break
+        if reached.progress is Progress.FAILED:
+            await store.set_canary(brand, None, 0.0, request_id)
+            raise refusal(reached.failure, {"revision": revision.id})
+        await asyncio.sleep(delay)
+        delay = min(_LONGEST_LOOK, delay * 1.5)
+    return generation
 
 
 async def get_adapter(store: AdapterStore, brand: str, revision: str) -> Adapter:

@@ -29,9 +29,10 @@ async def main() -> None:
     telemetry = Telemetry.create("classify", settings.metrics_port, settings.otlp_endpoint, settings.host)
     store = PostgresStore.open(settings.dsn.get_secret_value(), settings.database_pool)
     reader = ServeReader(replica_config(settings), serve_options(settings))
+    servicer = ClassifyServicer(reader, store, store.precedents(settings.precedents_per_brand))
     server = build_server(
         settings,
-        [Service(add_ClassifyServiceServicer_to_server, ClassifyServicer(reader, store), SERVICE)],
+        [Service(add_ClassifyServiceServicer_to_server, servicer, SERVICE)],
         tokens=TokenFile(settings.tokens_file),
         telemetry=telemetry,
     )
@@ -84,6 +85,7 @@ def replica_config(settings: ClassifySettings) -> ReplicaConfig:
         keep=settings.retired_kept,
         room=settings.adapters_resident,
         remembered=settings.remembered,
+        nearness=settings.precedent_nearness,
         interval=settings.adapter_poll_seconds,
         log_level=settings.log_level,
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from apaise_classify.serving.precedents import NEARNESS
 from apaise_kit.runtime.settings import KitSettings
 from mlops.base import cache_dir
 
@@ -33,6 +34,10 @@ class ClassifySettings(KitSettings):
         1000, ge=0, description="Adapters a replica holds in memory; 0 is all. Others wait on disk."
     )
     remembered: int = Field(20_000, ge=0, description="Texts whose scores a replica keeps, by digest; 0 keeps none.")
+    precedents_per_brand: int = Field(1000, ge=1, description="Resolved messages of a brand kept as precedents.")
+    precedent_nearness: float = Field(
+        NEARNESS, ge=0, description="Least cosine at which a precedent decides for a message; above 1 none does."
+    )
     retired_kept: int = Field(1, ge=0, description="Earlier revisions kept in memory per brand, for instant rollback.")
     adapter_poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks at what should serve.")
     replica_patience_seconds: float = Field(30.0, gt=0, description="How long reads are retried while replicas die.")

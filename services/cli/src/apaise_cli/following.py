@@ -15,7 +15,13 @@ from apaise_cli.remote import explain_failure
 from apaise_cli.screen import Screen
 from apaise_kit.runtime.status import failure_of
 
-_ENDED: Final = (pb.RUN_STATE_PROMOTED, pb.RUN_STATE_REFUSED, pb.RUN_STATE_FAILED, pb.RUN_STATE_CANCELLED)
+_ENDED: Final = (
+    pb.RUN_STATE_PROMOTED,
+    pb.RUN_STATE_REFUSED,
+    pb.RUN_STATE_FAILED,
+    pb.RUN_STATE_CANCELLED,
+    pb.RUN_STATE_CANARY,
+)
 _PATIENCE: Final = 60.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from apaise_kit.core.errors import FailedPrecondition, Reason, Unavailable, invalid_field, not_found
@@ -12,10 +12,12 @@ from apaise_kit.core.ids import new_id
 from apaise_kit.core.names import ADAPTER, BRAND, TRAINING_RUN
 from apaise_kit.runtime.db import Database, Transaction
 from apaise_train.adapters import store
-from apaise_train.domain.examples import snapshot
-from apaise_train.domain.runs import WORKING, LedgerEntry, LedgerKind, Run, RunState, champions
+from apaise_train.domain.examples import Manifest, snapshot
+from apaise_train.domain.runs import MOVES, WORKING, LedgerEntry, LedgerKind, Run, RunState, champions
+from apaise_train.domain.trust import judge_corrections
 from apaise_train.promoter import Promoter, enter
 from apaise_train.runner import Runner
+from apaise_train.trials import end_canary
 
 MAX_REASON: Final = 500
 _FOLLOW_SECONDS: Final = 0.2
@@ -23,11 +25,12 @@ _FOLLOW_SECONDS: Final = 0.2
 
 @dataclass(frozen=True)
 class Train:
-    """What the use cases work with."""
+    """What the use cases work with; `golden` are the reviewers whose word is taken as right."""
 
     db: Database
     runner: Runner
     promoter: Promoter
+    golden: frozenset[str] = frozenset()
 
 
 async def create_run(train: Train, brand: str, request_id: str) -> Run:
@@ -47,7 +50,7 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
                 reason=Reason.RUN_IN_PROGRESS,
                 metadata={"training_run": name},
             )
-        manifest = snapshot(brand, await store.current_examples(tx.conn, brand))
+        manifest = await _frozen(train, tx, brand)
         run = Run(
             brand=brand,
             id=new_id(train.db.clock),
@@ -67,6 +70,20 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
         tx.record("run.created", TRAINING_RUN.format(brand, run.id), brand, payload)
     train.runner.nudge()
     return run
+
+
+async def _frozen(train: Train, tx: Transaction, brand: str) -> Manifest:
+    """What the brand's reviews teach now, less what is set aside, each weighed by who said it."""
+    current = await store.current_examples(tx.conn, brand)
+    judgement = judge_corrections(current, train.golden)
+    await store.set_aside(tx.conn, brand, judgement.doubts)
+    teaching = [
+        replace(example, weight=example.weight * judgement.trust.get(example.actor, 1.0))
+        for example in current
+        if example.review not in judgement.doubts
+    ]
+    manifest = snapshot(brand, teaching)
+    return replace(manifest, aside=tuple(sorted((review, str(doubt)) for review, doubt in judgement.doubts.items())))
 
 
 async def get_run(train: Train, brand: str, run: str) -> Run:
@@ -146,7 +163,7 @@ async def promote(train: Train, brand: str, revision: str, reason: str, force: b
             raise not_found(ADAPTER.format(brand, revision))
         lines = await store.read_ledger(tx.conn, brand)
         if champions(lines)[-1] == revision:
-            entry = next(line for line in reversed(lines) if line.kind is not LedgerKind.REFUSED)
+            entry = next(line for line in reversed(lines) if line.kind in MOVES)
         else:
             if not found.passed and not force:
                 raise FailedPrecondition(
@@ -155,6 +172,7 @@ async def promote(train: Train, brand: str, revision: str, reason: str, force: b
                     metadata={"training_run": TRAINING_RUN.format(brand, found.run)},
                 )
             await _overtake(tx, brand)
+            await end_canary(tx, brand, "Someone promoted a revision.")
             entry = await enter(tx, brand, LedgerKind.PROMOTED, revision, reason, run=found.run)
             tx.record("champion.asked", ADAPTER.format(brand, revision), brand, {"request": _token(request_id)})
     await _carried_out(train, brand)
@@ -180,6 +198,7 @@ async def roll_back(
             raise not_found(ADAPTER.format(brand, revision))
         lines = await store.read_ledger(tx.conn, brand)
         target = None if house else _target(champions(lines), lines, revision)
+        await end_canary(tx, brand, "Someone rolled back.")
         entry = await enter(tx, brand, LedgerKind.ROLLED_BACK, target, reason)
         await _overtake(tx, brand)
         tx.record("champion.asked", BRAND.format(brand), brand, {"request": _token(request_id)})
@@ -202,7 +221,7 @@ async def list_ledger(train: Train, brand: str, before: int | None, limit: int) 
 
 def _target(line: list[str | None], lines: list[LedgerEntry], revision: str | None) -> str | None:
     if revision is not None:
-        served = {entry.revision for entry in lines if entry.kind is not LedgerKind.REFUSED}
+        served = {entry.revision for entry in lines if entry.kind in MOVES}
         if revision not in served:
             raise FailedPrecondition("This revision was never the champion. Promote it instead.")
         return revision

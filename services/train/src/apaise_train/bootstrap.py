@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
+
 from apaise.train.v1.train_service_pb2_grpc import add_TrainServiceServicer_to_server
 from apaise_kit.runtime.auth import TokenFile
 from apaise_kit.runtime.client import open_channel
 from apaise_kit.runtime.db import Database, create_engine, wait_for_database
 from apaise_kit.runtime.logs import configure_logging
 from apaise_kit.runtime.migrations import migrate
-from apaise_kit.runtime.server import Service, build_server, serve
+from apaise_kit.runtime.server import Service, Step, build_server, serve
 from apaise_kit.runtime.telemetry import Telemetry
-from apaise_train.adapters.mesh import GrpcReviews, GrpcServing
+from apaise_train.adapters.mesh import GrpcPrecedents, GrpcReviews, GrpcServing
 from apaise_train.adapters.mlflow import MlflowRegistry
 from apaise_train.adapters.ray import RayTrainer
 from apaise_train.adapters.shelf import FsspecShelf
 from apaise_train.adapters.tables import SCHEMA, events
 from apaise_train.app import Train
 from apaise_train.domain.jobs import HouseSource
+from apaise_train.domain.policy import Policy
 from apaise_train.follower import Follower
 from apaise_train.promoter import Promoter
 from apaise_train.runner import Collaborators, Limits, Runner
+from apaise_train.scheduler import schedule
 from apaise_train.settings import TrainSettings
+from apaise_train.speaker import Speaker
 from apaise_train.transport.servicer import TrainServicer
+from apaise_train.trials import Trials
 
 SERVICE = "apaise.train.v1.TrainService"
 
@@ -37,10 +44,13 @@ async def main() -> None:
     classify = open_channel(settings.classify_address, settings.service_token, telemetry=telemetry)
     registry = MlflowRegistry(settings.mlflow_uri.get_secret_value(), settings.artifacts)
     trainer = RayTrainer(settings.ray_address, settings.train_cpus)
-    promoter = Promoter(db, registry, GrpcServing(classify))
+    serving = GrpcServing(classify)
+    promoter = Promoter(db, registry, serving)
     runner = Runner(db, Collaborators(trainer, registry, FsspecShelf(settings.artifacts), promoter), _limits(settings))
-    follower = Follower(db, GrpcReviews(route))
-    servicer = TrainServicer(Train(db, runner, promoter), settings.mlflow_ui)
+    speaker = Speaker(db, GrpcPrecedents(classify))
+    follower = Follower(db, GrpcReviews(route), speaker.nudge)
+    train = Train(db, runner, promoter, frozenset(settings.golden_reviewers))
+    servicer = TrainServicer(train, settings.mlflow_ui)
     server = build_server(
         settings,
         [Service(add_TrainServiceServicer_to_server, servicer, SERVICE)],
@@ -59,8 +69,23 @@ async def main() -> None:
         await engine.dispose()
         telemetry.close()
 
-    background = [follower.run, runner.run, promoter.run]
+    background: list[Step] = [
+        follower.run,
+        speaker.run,
+        runner.run,
+        promoter.run,
+        Trials(db, serving, promoter).run,
+        partial(schedule, train, _policy(settings)),
+    ]
     await serve(server, startup=startup, ready=db.ping, background=background, shutdown=shutdown)
+
+
+def _policy(settings: TrainSettings) -> Policy:
+    return Policy(
+        reviews=settings.auto_train_reviews,
+        waited=timedelta(days=settings.auto_train_days),
+        gap=timedelta(hours=settings.auto_train_gap_hours),
+    )
 
 
 def _limits(settings: TrainSettings) -> Limits:
@@ -69,4 +94,10 @@ def _limits(settings: TrainSettings) -> Limits:
         model=settings.base_model,
         weights=str(settings.house_weights) if settings.house_weights else None,
     )
-    return Limits(settings.train_runs, settings.train_timeout_seconds, settings.train_threads, house)
+    return Limits(
+        settings.train_runs,
+        settings.train_timeout_seconds,
+        settings.train_threads,
+        house,
+        canary_share=settings.canary_share,
+    )

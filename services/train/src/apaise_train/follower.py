@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.core.errors import ApaiseError, Reason
 from apaise_kit.core.names import BRAND
-from apaise_kit.runtime.db import Database
+from apaise_kit.runtime.db import Database, Transaction
 from apaise_kit.runtime.logs import get_logger
 from apaise_train.adapters import store
 from apaise_train.domain.ports import Followed, ReviewKind, Reviews
@@ -22,9 +25,11 @@ _log = get_logger(__name__)
 class Follower:
     """Reads reviews from where it left off; what a review teaches and the cursor after it commit together."""
 
-    def __init__(self, db: Database, reviews: Reviews) -> None:
+    def __init__(self, db: Database, reviews: Reviews, speak: Callable[[], None] = lambda: None) -> None:
+        """`speak` is told that precedents are owed."""
         self._db = db
         self._reviews = reviews
+        self._speak = speak
 
     async def run(self) -> None:
         """For ever: follow, and when the stream breaks wait a little longer each time."""
@@ -46,20 +51,30 @@ class Follower:
 
     async def _keep(self, followed: Followed) -> None:
         async with self._db.write() as tx:
-            if followed.gone is not None:
-                await store.blank(tx.conn, *followed.gone)
-            if followed.kind is ReviewKind.UNDO and followed.undoes is not None:
-                if await store.withdraw(tx.conn, *followed.undoes):
-                    brand, review = followed.undoes
-                    tx.record("example.withdrawn", f"{BRAND.format(brand)}/reviews/{review}", brand)
-            elif (
-                followed.kind is ReviewKind.EXAMPLE
-                and followed.example is not None
-                and await store.add_example(tx.conn, followed.example)
-            ):
-                brand, review = followed.example.brand, followed.example.review
-                tx.record("example.kept", f"{BRAND.format(brand)}/reviews/{review}", brand)
+            about = await _about(tx.conn, followed)
+            before = [await store.speaking(tx.conn, *message) for message in about]
+            await self._learn(tx, followed)
+            for (brand, message), spoke in zip(about, before, strict=True):
+                await store.owe_precedent(tx.conn, brand, spoke, await store.speaking(tx.conn, brand, message))
             await store.save_cursor(tx.conn, followed.cursor)
+        self._speak()
+
+    async def _learn(self, tx: Transaction, followed: Followed) -> None:
+        if followed.correction is not None:
+            await store.add_correction(tx.conn, followed.correction)
+        if followed.gone is not None:
+            await store.blank(tx.conn, *followed.gone)
+        if followed.kind is ReviewKind.UNDO and followed.undoes is not None:
+            if await store.withdraw(tx.conn, *followed.undoes):
+                brand, review = followed.undoes
+                tx.record("example.withdrawn", f"{BRAND.format(brand)}/reviews/{review}", brand)
+        elif (
+            followed.kind is ReviewKind.EXAMPLE
+            and followed.example is not None
+            and await store.add_example(tx.conn, followed.example)
+        ):
+            brand, review = followed.example.brand, followed.example.review
+            tx.record("example.kept", f"{BRAND.format(brand)}/reviews/{review}", brand)
 
     async def _restart_if_expired(self, error: ApaiseError) -> None:
         """What route no longer keeps is lost to us; what it keeps is read again, which changes nothing twice."""
@@ -71,3 +86,14 @@ class Follower:
                 await store.save_cursor(tx.conn, "")
         except ApaiseError as unavailable:
             _log.warning("cursor_not_reset", reason=unavailable.reason.value)
+
+
+async def _about(conn: AsyncConnection, followed: Followed) -> list[tuple[str, str]]:
+    """The messages (brand, id), each once, whose counting review a step may change."""
+    about = [followed.gone]
+    if followed.example is not None:
+        about.append((followed.example.brand, followed.example.message))
+    if followed.undoes is not None:
+        message = await store.message_of(conn, *followed.undoes)
+        about.append((followed.undoes[0], message) if message else None)
+    return list(dict.fromkeys(each for each in about if each is not None))

@@ -21,6 +21,7 @@ from apaise_train.adapters import store
 from apaise_train.domain.ports import Registry, Serving
 from apaise_train.domain.runs import (
     GATE_ACTOR,
+    MOVES,
     LedgerEntry,
     LedgerKind,
     Revision,
@@ -175,7 +176,7 @@ async def enter(
     actor: str | None = None,
     run: str | None = None,
 ) -> LedgerEntry:
-    """Write a ledger line and, unless it is a refusal, the wish that follows from it. Under `store.lock_brand`."""
+    """Write a ledger line and, if it changes the champion, the wish that follows. Under `store.lock_brand`."""
     lines = await store.read_ledger(tx.conn, brand)
     entry = LedgerEntry(
         brand=brand,
@@ -189,7 +190,7 @@ async def enter(
         run=run,
     )
     await store.append(tx.conn, entry)
-    if kind is not LedgerKind.REFUSED:
+    if kind in MOVES:
         await store.save_wish(tx.conn, Wish(brand, revision, entry.sequence, True, True))
     payload = {"entry": entry.sequence, "kind": kind.value, "previous": entry.previous}
     tx.record("ledger.entered", _name(brand, revision), brand, payload)

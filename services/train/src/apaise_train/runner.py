@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -31,7 +31,10 @@ from apaise_train.domain.runs import (
     champions,
     revision_id,
 )
+from apaise_train.domain.safety import suite_of, with_safety
+from apaise_train.domain.trust import Doubt, Judgement
 from apaise_train.promoter import TRANSIENT, Promoter, enter
+from apaise_train.trials import begin_canary
 
 MAX_ATTEMPTS: Final = 6
 _POLL_SECONDS: Final = 1.0
@@ -55,13 +58,19 @@ class Collaborators:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much at once, how long, with what."""
+    """How much at once, how long, with what.
+
+    `safety`: the gate reads the house's safety suite; only a house of random weights has no use for it.
+    `canary_share`: of the messages, read by what the gate let through before it is promoted; 0 promotes at once.
+    """
 
     runs: int = 1
     timeout: float = 1800.0
     threads: int = 1
     house: HouseSource = field(default_factory=HouseSource)
     retry: float = 5.0
+    canary_share: float = 0.0
+    safety: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,7 @@ class Runner:
             champion=await self._others.shelf.get(champion.artifact_uri) if champion else None,
             house=self._limits.house,
             threads=self._limits.threads,
+            safety=self._limits.safety,
         )
         try:
             async with asyncio.timeout(self._limits.timeout):
@@ -224,7 +234,8 @@ class Runner:
         report = self._judge(revision, material, outcome)
         run = await self._move(run, {"state": RunState.EVALUATING, "progress": 0.9, "revision": revision})
         uri = await self._others.shelf.put(revision, run.brand, outcome.digest, outcome.files)
-        version = await self._others.registry.publish(run, tracked, outcome, model_card(run, outcome, report))
+        card = model_card(run, outcome, report)
+        version = await self._others.registry.publish(run, tracked, outcome, card, material.manifest)
         kept = Revision(run.brand, revision, run.id, uri, outcome.digest, outcome.encoder, version, report.promoted)
         await self._write_verdict(run, kept, report)
         tags = {"apaise.gate": "promoted" if report.promoted else "refused", "apaise.revision": revision}
@@ -236,22 +247,31 @@ class Runner:
         rivals = [Rival(gate.HOUSE, "house", outcome.house, tuple(range(len(truth))))]
         if material.champion is not None and outcome.champion is not None:
             rivals.append(Rival(gate.CHAMPION, material.champion.id, outcome.champion, material.unseen))
-        return gate.judge(truth, revision, outcome.candidate, rivals)
+        report = with_safety(gate.judge(truth, revision, outcome.candidate, rivals), suite_of(outcome.suite))
+        aside = Judgement({review: Doubt(doubt) for review, doubt in material.manifest.aside}, {}).words()
+        return replace(report, reasons=(*report.reasons, aside)) if aside else report
 
     async def _write_verdict(self, run: Run, revision: Revision, report: GateReport) -> None:
         async with self._db.write() as tx:
             await store.lock_brand(tx.conn, run.brand)
             values: dict[str, Any] = {"gate": report, "model_version": revision.model_version, "progress": 0.0}
-            if report.promoted:
+            share = self._limits.canary_share
+            if report.promoted and share:
+                values |= {"state": RunState.CANARY, "end_time": tx.now, "progress": 1.0}
+            elif report.promoted:
                 values |= {"state": RunState.PROMOTING}
             else:
                 values |= {"state": RunState.REFUSED, "end_time": tx.now, "progress": 1.0}
             if await store.move_run(tx.conn, run.id, WORKING, values) is None:
                 raise _Stopped
             await store.add_revision(tx.conn, revision, tx.now)
-            kind = LedgerKind.PROMOTED if report.promoted else LedgerKind.REFUSED
             reason = " ".join(report.reasons)
-            await enter(tx, run.brand, kind, revision.id, reason, actor=GATE_ACTOR, run=run.id)
+            if report.promoted and share:
+                kind = LedgerKind.CANARY
+                await begin_canary(tx, run.brand, revision.id, run.id, share, reason)
+            else:
+                kind = LedgerKind.PROMOTED if report.promoted else LedgerKind.REFUSED
+                await enter(tx, run.brand, kind, revision.id, reason, actor=GATE_ACTOR, run=run.id)
             tx.record("run.judged", TRAINING_RUN.format(run.brand, run.id), run.brand, {"kind": kind.value})
 
     async def _move(self, run: Run, values: dict[str, Any], attempted: bool = False) -> Run:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from apaise_kit.core.errors import ApaiseError
-from apaise_train.domain.examples import Example
+from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.jobs import HouseSource, Job, Judged, Outcome, Progress, Update
 from apaise_train.domain.ports import Followed, ReviewKind, Tracked
 from apaise_train.domain.runs import Revision, Run
@@ -112,7 +112,7 @@ class FakeRegistry:
         self.opened[tracked.run] = "RUNNING"
         return tracked
 
-    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str) -> str:
+    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str, manifest: Manifest) -> str:
         self._check()
         self.cards.append(card)
         versions = self.versions.setdefault(run.brand, [])
@@ -136,6 +136,14 @@ class FakeServing:
     refuses: dict[str, ApaiseError] = field(default_factory=dict)
     serving: dict[str, str | None] = field(default_factory=dict)
     calls: list[str | None] = field(default_factory=list)
+    trials: dict[str, tuple[str, float] | None] = field(default_factory=dict)
+
+    async def trial(self, brand: str, revision: Revision | None, share: float, request_id: str) -> None:
+        if self.down is not None:
+            raise self.down
+        if revision is not None and revision.id in self.refuses:
+            raise self.refuses[revision.id]
+        self.trials[brand] = (revision.id, share) if revision else None
 
     async def serve(self, brand: str, revision: Revision | None, request_id: str) -> None:
         self.calls.append(revision.id if revision else None)
@@ -144,6 +152,39 @@ class FakeServing:
         if revision is not None and revision.id in self.refuses:
             raise self.refuses[revision.id]
         self.serving[brand] = revision.id if revision else None
+
+
+@dataclass
+class FakePrecedents:
+    """Classify's precedents as a dictionary of brand to review to text."""
+
+    down: ApaiseError | None = None
+    refuses: dict[str, ApaiseError] = field(default_factory=dict)
+    reads_with: str = "encoder-1"
+    speaking: dict[str, dict[str, str]] = field(default_factory=dict)
+    calls: list[tuple[str, str, list[str]]] = field(default_factory=list)
+
+    async def put(self, brand: str, examples: Sequence[Example]) -> str:
+        self._check(*(each.review for each in examples))
+        self.calls.append(("put", brand, [each.review for each in examples]))
+        self.speaking.setdefault(brand, {}).update({each.review: each.text for each in examples})
+        return self.reads_with
+
+    async def take_back(self, brand: str, reviews: Sequence[str]) -> None:
+        self._check()
+        self.calls.append(("take_back", brand, list(reviews)))
+        for review in reviews:
+            self.speaking.get(brand, {}).pop(review, None)
+
+    async def encoder(self) -> str:
+        if self.down is not None:
+            raise self.down
+        return self.reads_with
+
+    def _check(self, *reviews: str) -> None:
+        for error in [self.down, *(self.refuses.get(review) for review in reviews)]:
+            if error is not None:
+                raise error
 
 
 @dataclass

@@ -597,3 +597,243 @@ class ListAdaptersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAdaptersResponse: _TypeAlias = ListAdaptersResponse  # noqa: Y015
+
+@_typing.final
+class Precedent(_message.Message):
+    """A resolved message that decides its near-duplicates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bool
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    AUTHOR_KEY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PRIVATE_FIELD_NUMBER: _builtins.int
+    REVIEW_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`brands/{brand}/precedents/{precedent}`; the last part is the id of the review."""
+    message: _builtins.str
+    """The message that was resolved."""
+    author_key: _builtins.str
+    """Keyed hash of its author, so that what is kept of a person can be found."""
+    text: _builtins.str
+    """Its text, 1 byte to 32 KiB of UTF-8. Read once, never kept."""
+    private: _builtins.bool
+    """It was written in private: it decides nothing public."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
+        """What the person says: label id → whether it applies. Holds `remove`."""
+
+    @_builtins.property
+    def review_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was resolved."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        message: _builtins.str = ...,
+        author_key: _builtins.str = ...,
+        text: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
+        private: _builtins.bool = ...,
+        review_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review_time", b"review_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_key", b"author_key", "labels", b"labels", "message", b"message", "name", b"name", "private", b"private", "review_time", b"review_time", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Precedent: _TypeAlias = Precedent  # noqa: Y015
+
+@_typing.final
+class PutPrecedentsRequest(_message.Message):
+    """PutPrecedents' request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PRECEDENTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    @_builtins.property
+    def precedents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Precedent]:
+        """1 to 500 of them, 3.5 MB."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        precedents: _abc.Iterable[Global___Precedent] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "precedents", b"precedents", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutPrecedentsRequest: _TypeAlias = PutPrecedentsRequest  # noqa: Y015
+
+@_typing.final
+class PutPrecedentsResponse(_message.Message):
+    """PutPrecedents' response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    ENCODER_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """The brand's precedent set from now on."""
+    encoder: _builtins.str
+    """Digest of the encoder whose vectors they are: another encoder needs them again."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+        encoder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoder", b"encoder", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutPrecedentsResponse: _TypeAlias = PutPrecedentsResponse  # noqa: Y015
+
+@_typing.final
+class DeletePrecedentsRequest(_message.Message):
+    """DeletePrecedents' request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 500 names."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePrecedentsRequest: _TypeAlias = DeletePrecedentsRequest  # noqa: Y015
+
+@_typing.final
+class DeletePrecedentsResponse(_message.Message):
+    """DeletePrecedents' response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """The brand's precedent set from now on."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePrecedentsResponse: _TypeAlias = DeletePrecedentsResponse  # noqa: Y015
+
+@_typing.final
+class SetCanaryRequest(_message.Message):
+    """SetCanary's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    share: _builtins.float
+    """Share of the brand's messages it reads, above 0 and at most 0.5; with `adapter` only."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    @_builtins.property
+    def adapter(self) -> Global___Adapter:
+        """The revision: name, artifact URI, digest and encoder. Absent: no canary any more."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        adapter: Global___Adapter | None = ...,
+        share: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "parent", b"parent", "request_id", b"request_id", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCanaryRequest: _TypeAlias = SetCanaryRequest  # noqa: Y015
+
+@_typing.final
+class SetCanaryResponse(_message.Message):
+    """SetCanary's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """Grows by one with each change of the brand's canary."""
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCanaryResponse: _TypeAlias = SetCanaryResponse  # noqa: Y015

@@ -61,6 +61,11 @@ class ClassifyServiceStub:
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterRequest.SerializeToString,
                 response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterResponse.FromString,
                 _registered_method=True)
+        self.SetCanary = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/SetCanary',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.FromString,
+                _registered_method=True)
         self.GetAdapter = channel.unary_unary(
                 '/apaise.classify.v1.ClassifyService/GetAdapter',
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetAdapterRequest.SerializeToString,
@@ -70,6 +75,16 @@ class ClassifyServiceStub:
                 '/apaise.classify.v1.ClassifyService/ListAdapters',
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersRequest.SerializeToString,
                 response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersResponse.FromString,
+                _registered_method=True)
+        self.PutPrecedents = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/PutPrecedents',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsResponse.FromString,
+                _registered_method=True)
+        self.DeletePrecedents = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/DeletePrecedents',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsResponse.FromString,
                 _registered_method=True)
 
 
@@ -113,6 +128,14 @@ class ClassifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetCanary(self, request, context):
+        """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+        same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAdapter(self, request, context):
         """Reads one revision and its state.
         """
@@ -122,6 +145,22 @@ class ClassifyServiceServicer:
 
     def ListAdapters(self, request, context):
         """Lists a brand's revisions, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutPrecedents(self, request, context):
+        """Has a brand's resolved messages decide their near-duplicates. A text becomes a vector here and is not kept. What was
+        put before under the same name is replaced; of more than a brand may have, the oldest reviews give way. Every
+        replica reads with them within two seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePrecedents(self, request, context):
+        """Takes precedents back; one that is not there is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +194,11 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
                     request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterRequest.FromString,
                     response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.RollbackAdapterResponse.SerializeToString,
             ),
+            'SetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCanary,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.SerializeToString,
+            ),
             'GetAdapter': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAdapter,
                     request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetAdapterRequest.FromString,
@@ -164,6 +208,16 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
                     servicer.ListAdapters,
                     request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersRequest.FromString,
                     response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersResponse.SerializeToString,
+            ),
+            'PutPrecedents': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPrecedents,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsResponse.SerializeToString,
+            ),
+            'DeletePrecedents': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePrecedents,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +368,33 @@ class ClassifyService:
             _registered_method=True)
 
     @staticmethod
+    def SetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/SetCanary',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetAdapter(request,
             target,
             options=(),
@@ -357,6 +438,60 @@ class ClassifyService:
             '/apaise.classify.v1.ClassifyService/ListAdapters',
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersRequest.SerializeToString,
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.ListAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutPrecedents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/PutPrecedents',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.PutPrecedentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePrecedents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/DeletePrecedents',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.DeletePrecedentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,10 +45,21 @@ class ClassifyServiceStub:
     """Makes a revision the one its brand is read with. Answers once a replica serves it; the one before stays for rollback."""
     RollbackAdapter: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.RollbackAdapterRequest, _classify_service_pb2.RollbackAdapterResponse]
     """Goes back to an earlier revision, or to the house model."""
+    SetCanary: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.SetCanaryRequest, _classify_service_pb2.SetCanaryResponse]
+    """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+    same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+    """
     GetAdapter: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.GetAdapterRequest, _classify_service_pb2.GetAdapterResponse]
     """Reads one revision and its state."""
     ListAdapters: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.ListAdaptersRequest, _classify_service_pb2.ListAdaptersResponse]
     """Lists a brand's revisions, newest first."""
+    PutPrecedents: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.PutPrecedentsRequest, _classify_service_pb2.PutPrecedentsResponse]
+    """Has a brand's resolved messages decide their near-duplicates. A text becomes a vector here and is not kept. What was
+    put before under the same name is replaced; of more than a brand may have, the oldest reviews give way. Every
+    replica reads with them within two seconds.
+    """
+    DeletePrecedents: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.DeletePrecedentsRequest, _classify_service_pb2.DeletePrecedentsResponse]
+    """Takes precedents back; one that is not there is no error."""
 
 @_typing.type_check_only
 class ClassifyServiceAsyncStub(ClassifyServiceStub):
@@ -67,10 +78,21 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     """Makes a revision the one its brand is read with. Answers once a replica serves it; the one before stays for rollback."""
     RollbackAdapter: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.RollbackAdapterRequest, _classify_service_pb2.RollbackAdapterResponse]  # type: ignore[assignment]
     """Goes back to an earlier revision, or to the house model."""
+    SetCanary: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.SetCanaryRequest, _classify_service_pb2.SetCanaryResponse]  # type: ignore[assignment]
+    """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+    same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+    """
     GetAdapter: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.GetAdapterRequest, _classify_service_pb2.GetAdapterResponse]  # type: ignore[assignment]
     """Reads one revision and its state."""
     ListAdapters: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.ListAdaptersRequest, _classify_service_pb2.ListAdaptersResponse]  # type: ignore[assignment]
     """Lists a brand's revisions, newest first."""
+    PutPrecedents: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.PutPrecedentsRequest, _classify_service_pb2.PutPrecedentsResponse]  # type: ignore[assignment]
+    """Has a brand's resolved messages decide their near-duplicates. A text becomes a vector here and is not kept. What was
+    put before under the same name is replaced; of more than a brand may have, the oldest reviews give way. Every
+    replica reads with them within two seconds.
+    """
+    DeletePrecedents: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.DeletePrecedentsRequest, _classify_service_pb2.DeletePrecedentsResponse]  # type: ignore[assignment]
+    """Takes precedents back; one that is not there is no error."""
 
 class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Understands messages: labels with calibrated probabilities and everything that made them. Pure: the same text read by
@@ -118,6 +140,16 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Goes back to an earlier revision, or to the house model."""
 
     @_abc_1.abstractmethod
+    def SetCanary(
+        self,
+        request: _classify_service_pb2.SetCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classify_service_pb2.SetCanaryResponse, _abc.Awaitable[_classify_service_pb2.SetCanaryResponse]]:
+        """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
+        same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
+        """
+
+    @_abc_1.abstractmethod
     def GetAdapter(
         self,
         request: _classify_service_pb2.GetAdapterRequest,
@@ -132,5 +164,24 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_classify_service_pb2.ListAdaptersResponse, _abc.Awaitable[_classify_service_pb2.ListAdaptersResponse]]:
         """Lists a brand's revisions, newest first."""
+
+    @_abc_1.abstractmethod
+    def PutPrecedents(
+        self,
+        request: _classify_service_pb2.PutPrecedentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classify_service_pb2.PutPrecedentsResponse, _abc.Awaitable[_classify_service_pb2.PutPrecedentsResponse]]:
+        """Has a brand's resolved messages decide their near-duplicates. A text becomes a vector here and is not kept. What was
+        put before under the same name is replaced; of more than a brand may have, the oldest reviews give way. Every
+        replica reads with them within two seconds.
+        """
+
+    @_abc_1.abstractmethod
+    def DeletePrecedents(
+        self,
+        request: _classify_service_pb2.DeletePrecedentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classify_service_pb2.DeletePrecedentsResponse, _abc.Awaitable[_classify_service_pb2.DeletePrecedentsResponse]]:
+        """Takes precedents back; one that is not there is no error."""
 
 def add_ClassifyServiceServicer_to_server(servicer: ClassifyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -903,8 +903,11 @@ class FollowReviewsResponse(_message.Message):
     REVIEW_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Give it back to go on after this one."""
+    audience: _message_pb2.Audience.ValueType
+    """Who can read the channel it was written in."""
     @_builtins.property
     def review(self) -> Global___Review:
         """The review. Absent in the first response, which carries only the cursor the stream starts from."""
@@ -919,10 +922,11 @@ class FollowReviewsResponse(_message.Message):
         review: Global___Review | None = ...,
         message: _message_pb2.Message | None = ...,
         cursor: _builtins.str = ...,
+        audience: _message_pb2.Audience.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "review", b"review"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "message", b"message", "review", b"review"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "cursor", b"cursor", "message", b"message", "review", b"review"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,6 +44,8 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """It broke; `failure` says why."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 8
     """Someone stopped it."""
+    RUN_STATE_CANARY: _RunState.ValueType  # 9
+    """The gate let it through; it reads a share of the brand's messages until reviews tell whether it is worse."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """Where a run stands."""
@@ -66,6 +68,8 @@ RUN_STATE_FAILED: RunState.ValueType  # 7
 """It broke; `failure` says why."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 8
 """Someone stopped it."""
+RUN_STATE_CANARY: RunState.ValueType  # 9
+"""The gate let it through; it reads a share of the brand's messages until reviews tell whether it is worse."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _LedgerKind:
@@ -82,6 +86,10 @@ class _LedgerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LedgerKind
     """The gate refused one."""
     LEDGER_KIND_ROLLED_BACK: _LedgerKind.ValueType  # 3
     """An earlier one became champion again."""
+    LEDGER_KIND_CANARY: _LedgerKind.ValueType  # 4
+    """The gate let one through, and it began to read a share of the messages."""
+    LEDGER_KIND_CANARY_ENDED: _LedgerKind.ValueType  # 5
+    """It reads none any more, without having become champion."""
 
 class LedgerKind(_LedgerKind, metaclass=_LedgerKindEnumTypeWrapper):
     """What a ledger entry records."""
@@ -94,6 +102,10 @@ LEDGER_KIND_REFUSED: LedgerKind.ValueType  # 2
 """The gate refused one."""
 LEDGER_KIND_ROLLED_BACK: LedgerKind.ValueType  # 3
 """An earlier one became champion again."""
+LEDGER_KIND_CANARY: LedgerKind.ValueType  # 4
+"""The gate let one through, and it began to read a share of the messages."""
+LEDGER_KIND_CANARY_ENDED: LedgerKind.ValueType  # 5
+"""It reads none any more, without having become champion."""
 Global___LedgerKind: _TypeAlias = LedgerKind  # noqa: Y015
 
 @_typing.final
@@ -117,6 +129,7 @@ class TrainingRun(_message.Message):
     CREATE_ACTOR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    CANARY_STANDING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`brands/{brand}/trainingRuns/{training_run}`."""
     state: Global___RunState.ValueType
@@ -141,6 +154,8 @@ class TrainingRun(_message.Message):
     """Why it failed: an ErrorReason without its prefix."""
     create_actor: _builtins.str
     """Who asked for it."""
+    canary_standing: _builtins.str
+    """Of a canary, for people: how it stands, and how many reviewed items are missing before it can be judged."""
     @_builtins.property
     def gate(self) -> Global___GateReport:
         """What the gate said."""
@@ -171,10 +186,11 @@ class TrainingRun(_message.Message):
         create_actor: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        canary_standing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "gate", b"gate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "create_actor", b"create_actor", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "gate", b"gate", "manifest_digest", b"manifest_digest", "mlflow_run", b"mlflow_run", "mlflow_url", b"mlflow_url", "model_version", b"model_version", "n_corrections", b"n_corrections", "n_holdout", b"n_holdout", "name", b"name", "progress", b"progress", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "canary_standing", b"canary_standing", "create_actor", b"create_actor", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "gate", b"gate", "manifest_digest", b"manifest_digest", "mlflow_run", b"mlflow_run", "mlflow_url", b"mlflow_url", "model_version", b"model_version", "n_corrections", b"n_corrections", "n_holdout", b"n_holdout", "name", b"name", "progress", b"progress", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,27 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61paise/type/v1/assessment.proto\x12\x0e\x61paise.type.v1\"Z\n\nLabelScore\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12(\n\x07verdict\x18\x02 \x01(\x0e\x32\x17.apaise.type.v1.Verdict\x12\r\n\x05holds\x18\x03 \x01(\x08\"j\n\nProvenance\x12\x0f\n\x07\x65ncoder\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x12\n\nthresholds\x18\x03 \x01(\t\x12\x12\n\nnormalizer\x18\x04 \x01(\t\x12\x12\n\nprecedents\x18\x05 \x01(\t\"A\n\x04Span\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\x0e\n\x06weight\x18\x04 \x01(\x01\"\xd4\x02\n\nAssessment\x12\x36\n\x06labels\x18\x01 \x03(\x0b\x32&.apaise.type.v1.Assessment.LabelsEntry\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x11\n\ttruncated\x18\x03 \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\x04 \x01(\x08\x12\x37\n\x0f\x66\x61llback_reason\x18\x05 \x01(\x0e\x32\x1e.apaise.type.v1.FallbackReason\x12.\n\nprovenance\x18\x06 \x01(\x0b\x32\x1a.apaise.type.v1.Provenance\x12#\n\x05spans\x18\x07 \x03(\x0b\x32\x14.apaise.type.v1.Span\x1aI\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.apaise.type.v1.LabelScore:\x02\x38\x01*W\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_YES\x10\x01\x12\x0e\n\nVERDICT_NO\x10\x02\x12\x12\n\x0eVERDICT_UNSURE\x10\x03*u\n\x0e\x46\x61llbackReason\x12\x1f\n\x1b\x46\x41LLBACK_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x46\x41LLBACK_REASON_NO_ADAPTER\x10\x01\x12\"\n\x1e\x46\x41LLBACK_REASON_ADAPTER_FAILED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61paise/type/v1/assessment.proto\x12\x0e\x61paise.type.v1\"\x90\x01\n\nLabelScore\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12(\n\x07verdict\x18\x02 \x01(\x0e\x32\x17.apaise.type.v1.Verdict\x12\r\n\x05holds\x18\x03 \x01(\x08\x12\x1e\n\x11model_probability\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_model_probability\"j\n\nProvenance\x12\x0f\n\x07\x65ncoder\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x12\n\nthresholds\x18\x03 \x01(\t\x12\x12\n\nnormalizer\x18\x04 \x01(\t\x12\x12\n\nprecedents\x18\x05 \x01(\t\"A\n\x04Span\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\x0e\n\x06weight\x18\x04 \x01(\x01\"\x9f\x01\n\x0e\x43itedPrecedent\x12\x0e\n\x06review\x18\x01 \x01(\t\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\x12:\n\x06labels\x18\x03 \x03(\x0b\x32*.apaise.type.v1.CitedPrecedent.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\x88\x03\n\nAssessment\x12\x36\n\x06labels\x18\x01 \x03(\x0b\x32&.apaise.type.v1.Assessment.LabelsEntry\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x11\n\ttruncated\x18\x03 \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\x04 \x01(\x08\x12\x37\n\x0f\x66\x61llback_reason\x18\x05 \x01(\x0e\x32\x1e.apaise.type.v1.FallbackReason\x12.\n\nprovenance\x18\x06 \x01(\x0b\x32\x1a.apaise.type.v1.Provenance\x12#\n\x05spans\x18\x07 \x03(\x0b\x32\x14.apaise.type.v1.Span\x12\x32\n\nprecedents\x18\x08 \x03(\x0b\x32\x1e.apaise.type.v1.CitedPrecedent\x1aI\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.apaise.type.v1.LabelScore:\x02\x38\x01*W\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_YES\x10\x01\x12\x0e\n\nVERDICT_NO\x10\x02\x12\x12\n\x0eVERDICT_UNSURE\x10\x03*u\n\x0e\x46\x61llbackReason\x12\x1f\n\x1b\x46\x41LLBACK_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x46\x41LLBACK_REASON_NO_ADAPTER\x10\x01\x12\"\n\x1e\x46\x41LLBACK_REASON_ADAPTER_FAILED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'apaise.type.v1.assessment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CITEDPRECEDENT_LABELSENTRY']._loaded_options = None
+  _globals['_CITEDPRECEDENT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_ASSESSMENT_LABELSENTRY']._loaded_options = None
   _globals['_ASSESSMENT_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=661
-  _globals['_VERDICT']._serialized_end=748
-  _globals['_FALLBACKREASON']._serialized_start=750
-  _globals['_FALLBACKREASON']._serialized_end=867
-  _globals['_LABELSCORE']._serialized_start=51
-  _globals['_LABELSCORE']._serialized_end=141
-  _globals['_PROVENANCE']._serialized_start=143
-  _globals['_PROVENANCE']._serialized_end=249
-  _globals['_SPAN']._serialized_start=251
-  _globals['_SPAN']._serialized_end=316
-  _globals['_ASSESSMENT']._serialized_start=319
-  _globals['_ASSESSMENT']._serialized_end=659
-  _globals['_ASSESSMENT_LABELSENTRY']._serialized_start=586
-  _globals['_ASSESSMENT_LABELSENTRY']._serialized_end=659
+  _globals['_VERDICT']._serialized_start=930
+  _globals['_VERDICT']._serialized_end=1017
+  _globals['_FALLBACKREASON']._serialized_start=1019
+  _globals['_FALLBACKREASON']._serialized_end=1136
+  _globals['_LABELSCORE']._serialized_start=52
+  _globals['_LABELSCORE']._serialized_end=196
+  _globals['_PROVENANCE']._serialized_start=198
+  _globals['_PROVENANCE']._serialized_end=304
+  _globals['_SPAN']._serialized_start=306
+  _globals['_SPAN']._serialized_end=371
+  _globals['_CITEDPRECEDENT']._serialized_start=374
+  _globals['_CITEDPRECEDENT']._serialized_end=533
+  _globals['_CITEDPRECEDENT_LABELSENTRY']._serialized_start=488
+  _globals['_CITEDPRECEDENT_LABELSENTRY']._serialized_end=533
+  _globals['_ASSESSMENT']._serialized_start=536
+  _globals['_ASSESSMENT']._serialized_end=928
+  _globals['_ASSESSMENT_LABELSENTRY']._serialized_start=855
+  _globals['_ASSESSMENT_LABELSENTRY']._serialized_end=928
 # @@protoc_insertion_point(module_scope)

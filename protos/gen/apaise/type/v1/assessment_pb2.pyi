@@ -80,24 +80,30 @@ class LabelScore(_message.Message):
     PROBABILITY_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
+    MODEL_PROBABILITY_FIELD_NUMBER: _builtins.int
     probability: _builtins.float
     """Calibrated probability, rounded to 3 decimals before any condition reads it."""
     verdict: Global___Verdict.ValueType
     """Where the probability lies beside the band named, with the thresholds, in the provenance."""
     holds: _builtins.bool
     """Whether the label holds: the probability reaches the decision threshold. What conditions call `yes`."""
+    model_probability: _builtins.float
+    """What the model itself said, where precedents changed it."""
     def __init__(
         self,
         *,
         probability: _builtins.float = ...,
         verdict: Global___Verdict.ValueType = ...,
         holds: _builtins.bool = ...,
+        model_probability: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_probability", b"_model_probability", "model_probability", b"model_probability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "probability", b"probability", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_probability", b"_model_probability", "holds", b"holds", "model_probability", b"model_probability", "probability", b"probability", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model_probability: _TypeAlias = _typing.Literal["model_probability"]  # noqa: Y015
+    _WhichOneofArgType__model_probability: _TypeAlias = _typing.Literal["_model_probability", b"_model_probability"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_probability) -> _WhichOneofReturnType__model_probability | None: ...
 
 Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015
 
@@ -174,6 +180,58 @@ class Span(_message.Message):
 Global___Span: _TypeAlias = Span  # noqa: Y015
 
 @_typing.final
+class CitedPrecedent(_message.Message):
+    """A resolved message that this one nearly repeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bool
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    review: _builtins.str
+    """Its review: `brands/{brand}/reviews/{review}`."""
+    similarity: _builtins.float
+    """Cosine of the two vectors, 3 decimals."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
+        """What the person said of it: label id → whether it applies."""
+
+    def __init__(
+        self,
+        *,
+        review: _builtins.str = ...,
+        similarity: _builtins.float = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "review", b"review", "similarity", b"similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CitedPrecedent: _TypeAlias = CitedPrecedent  # noqa: Y015
+
+@_typing.final
 class Assessment(_message.Message):
     """What a message was understood to be."""
 
@@ -207,6 +265,7 @@ class Assessment(_message.Message):
     FALLBACK_REASON_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     SPANS_FIELD_NUMBER: _builtins.int
+    PRECEDENTS_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     """Language of the text (ISO 639-1) as ingest or the caller gave it, or `und`."""
     truncated: _builtins.bool
@@ -227,6 +286,12 @@ class Assessment(_message.Message):
     def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Span]:
         """Of every label that holds, the words that made it, strongest first. Only when the caller asked for them."""
 
+    @_builtins.property
+    def precedents(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitedPrecedent]:
+        """The brand's precedents it nearly repeats, nearest first, at most five. Where they agree, labels follow them, but for
+        `threat`, `hate` and `self_harm`, and never so that a complaint could be hidden; where they do not, a person looks.
+        """
+
     def __init__(
         self,
         *,
@@ -237,10 +302,11 @@ class Assessment(_message.Message):
         fallback_reason: Global___FallbackReason.ValueType = ...,
         provenance: Global___Provenance | None = ...,
         spans: _abc.Iterable[Global___Span] | None = ...,
+        precedents: _abc.Iterable[Global___CitedPrecedent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback", "fallback_reason", b"fallback_reason", "labels", b"labels", "language", b"language", "provenance", b"provenance", "spans", b"spans", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback", "fallback_reason", b"fallback_reason", "labels", b"labels", "language", b"language", "precedents", b"precedents", "provenance", b"provenance", "spans", b"spans", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

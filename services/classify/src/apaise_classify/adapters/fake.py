@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apaise_classify.domain.reading import HOUSE, Edition, Span, Threshold
-from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, adapter_edition
+from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, Traces, adapter_edition
 from apaise_kit.core.labels import LABELS
 from mlops.base.adapter import AdapterFiles, read_manifest
 from mlops.base.normalize import NORMALIZER, normalize
@@ -64,6 +64,10 @@ class FakeEngine:
         """See `ReadingEngine.read`."""
         rows = [self._row(text, slot) for text, slot in zip(texts, slots, strict=True)]
         return np.round(np.array(rows).reshape(-1, len(LABELS)), 3), [len(text) > WINDOW for text in texts]
+
+    def traced(self, texts: Sequence[str], slots: Sequence[int]) -> tuple[Scores, list[bool], Traces]:
+        """See `ReadingEngine.traced`: texts that differ by case alone leave the same trace."""
+        return *self.read(texts, slots), self.embed([text.casefold() for text in texts])
 
     def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:
         """See `ReadingEngine.explain`: the whole text, whatever the label."""

@@ -20,6 +20,7 @@ class LocalReader:
             replica.read, limits, lambda row: len(row.text), lambda row: row.brand
         )
         self._texts: Batcher[str, tuple[float, ...]] = Batcher(self._embed_batch, limits, len)
+        self._traces: Batcher[str, tuple[float, ...]] = Batcher(self._trace_batch, limits, len)
         self._encoder = replica.encoder
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:
@@ -29,6 +30,10 @@ class LocalReader:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """See `Reader.embed`."""
         return Vectors(tuple(await self._texts.submit(texts)), self._encoder)
+
+    async def trace(self, texts: Sequence[str]) -> Vectors:
+        """See `Reader.trace`."""
+        return Vectors(tuple(await self._traces.submit(texts)), self._encoder)
 
     async def nudge(self) -> None:
         """See `Reader.nudge`."""
@@ -40,3 +45,6 @@ class LocalReader:
 
     async def _embed_batch(self, texts: list[str]) -> Sequence[tuple[float, ...]]:
         return (await self._replica.embed(texts)).values
+
+    async def _trace_batch(self, texts: list[str]) -> Sequence[tuple[float, ...]]:
+        return (await self._replica.trace(texts)).values

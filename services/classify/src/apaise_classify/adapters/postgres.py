@@ -1,8 +1,11 @@
-"""Revisions, wishes and reports in PostgreSQL: `AdapterStore` for the front, `ReplicaStore` for the replicas."""
+"""Revisions, wishes and reports in PostgreSQL: `AdapterStore` for the front, `ReplicaStore` for the replicas.
+
+Precedents have a module of their own; the replicas see them through this one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,7 +13,8 @@ from sqlalchemy import Row, and_, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apaise_classify.adapters.tables import SCHEMA, adapters, events, replicas, reports, wishes
+from apaise_classify.adapters.precedents import PostgresPrecedents, changed_sets
+from apaise_classify.adapters.tables import SCHEMA, adapters, canaries, events, replicas, reports, wishes
 from apaise_classify.domain.adapters import (
     Adapter,
     AdapterState,
@@ -19,10 +23,11 @@ from apaise_classify.domain.adapters import (
     Revision,
     Settlement,
     Wish,
+    canary_lane,
     same_content,
     settlement,
 )
-from apaise_classify.domain.ports import Place
+from apaise_classify.domain.ports import Place, PrecedentSet
 from apaise_classify.domain.reading import HOUSE
 from apaise_kit.core.clock import Clock
 from apaise_kit.core.errors import Aborted, AlreadyExists, FailedPrecondition, Reason, not_found
@@ -56,6 +61,10 @@ class PostgresStore:
     async def ping(self) -> bool:
         """Whether the database answers."""
         return await self._db.ping()
+
+    def precedents(self, per_brand: int) -> PostgresPrecedents:
+        """The precedents' own store, over the same connections."""
+        return PostgresPrecedents(self._db, per_brand)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,6 +118,34 @@ class PostgresStore:
                 await _conclude(tx, current, reached)
         return reached
 
+    async def set_canary(self, brand: str, revision: Revision | None, share: float, request_id: str) -> int:
+        """See `AdapterStore.set_canary`."""
+        wanted: dict[str, Any] = {"revision": revision.id if revision else None, "share": share if revision else 0.0}
+        wanted |= {name: getattr(revision, name, "") for name in ("artifact_uri", "digest", "encoder")}
+        async with self._db.write() as tx:
+            first = postgresql.insert(canaries).values(
+                brand=brand, revision=None, share=0.0, artifact_uri="", digest="", encoder="", generation=0
+            )
+            await tx.conn.execute(first.on_conflict_do_nothing())
+            mine = canaries.c.brand == brand
+            current = (await tx.conn.execute(select(canaries).where(mine).with_for_update())).one()
+            if all(getattr(current, name) == value for name, value in wanted.items()):
+                return int(current.generation)
+            generation = int(current.generation) + 1
+            await tx.conn.execute(update(canaries).where(mine).values(**wanted, generation=generation))
+            payload = {"generation": generation, "per_mille": round(1000 * wanted["share"])}
+            payload |= {"request": _token(request_id)}
+            tx.record("canary.wished", _resource(brand, wanted["revision"]), brand, payload)
+        return generation
+
+    async def canary_settlement(self, brand: str, generation: int) -> Settlement:
+        """See `AdapterStore.canary_settlement`."""
+        async with self._db.read() as conn:
+            current = await conn.scalar(select(canaries.c.generation).where(canaries.c.brand == brand))
+            if current != generation:
+                raise Aborted("Another canary of this brand took its place, or it was ended.")
+            return settlement(generation, await _live_reports(conn, canary_lane(brand)))
+
     async def unsettled(self) -> list[Wish]:
         """See `AdapterStore.unsettled`."""
         async with self._db.read() as conn:
@@ -139,7 +176,12 @@ class PostgresStore:
     async def wishes(self) -> list[Wish]:
         """See `ReplicaStore.wishes`."""
         async with self._db.read() as conn:
-            return [_wish(row) for row in (await conn.execute(_WISHES)).all()]
+            wished = [_wish(row) for row in (await conn.execute(_WISHES)).all()]
+            return wished + [_canary(row) for row in (await conn.execute(_CANARIES)).all()]
+
+    async def changed_precedents(self, encoder: str, known: Mapping[str, int]) -> list[PrecedentSet]:
+        """See `ReplicaStore.changed_precedents`."""
+        return await changed_sets(self._db, encoder, known)
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:
         """See `ReplicaStore.report`."""
@@ -160,6 +202,9 @@ class PostgresStore:
 _WISHES: Final = select(wishes, adapters.c.artifact_uri, adapters.c.digest, adapters.c.encoder).outerjoin(
     adapters, and_(adapters.c.brand == wishes.c.brand, adapters.c.revision == wishes.c.revision)
 )
+
+
+_CANARIES: Final = select(canaries).where(canaries.c.revision.is_not(None))
 
 
 async def _locked_wish(conn: AsyncConnection, brand: str) -> Row[Any]:
@@ -312,6 +357,12 @@ def _wish(row: Row[Any]) -> Wish:
         return Wish(row.brand, None, row.generation)
     revision = Revision(row.brand, row.revision, row.artifact_uri, row.digest, row.encoder)
     return Wish(row.brand, revision, row.generation)
+
+
+def _canary(row: Row[Any]) -> Wish:
+    lane = canary_lane(row.brand)
+    revision = Revision(lane, row.revision, row.artifact_uri, row.digest, row.encoder)
+    return Wish(lane, revision, row.generation, row.share)
 
 
 def _report_row(replica: str, report: Report) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from apaise_classify.adapters.batching import Batcher, Limits
@@ -23,6 +24,8 @@ _PROBE_SECONDS: Final = 2.0
 _DEPLOY_SECONDS: Final = 600.0
 _log = get_logger(__name__)
 T = TypeVar("T")
+# A unit vector and the digest of the encoder that made it.
+_Vector = tuple[tuple[float, ...], str]
 
 
 class RayLost(RuntimeError):
@@ -70,7 +73,8 @@ class ServeReader:
         self._rows: Batcher[Row, Reading] = Batcher(
             self._read_batch, limits, lambda row: len(row.text), lambda row: row.brand
         )
-        self._texts: Batcher[str, tuple[tuple[float, ...], str]] = Batcher(self._embed_batch, limits, len)
+        self._texts: Batcher[str, _Vector] = Batcher(partial(self._vectors, "embed"), limits, len)
+        self._traces: Batcher[str, _Vector] = Batcher(partial(self._vectors, "trace"), limits, len)
 
     async def start(self) -> None:
         """Join or start Ray, then join the application if it runs in this very version, else deploy it.
@@ -107,16 +111,16 @@ class ServeReader:
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """See `Reader.embed`."""
-        answers = await self._texts.submit(texts)
-        encoders = {encoder for _, encoder in answers}
-        if len(encoders) != 1:
-            raise Unavailable("The replicas are moving to another encoder. Try again in a moment.")
-        return Vectors(tuple(values for values, _ in answers), encoders.pop())
+        return _of_one_encoder(await self._texts.submit(texts))
+
+    async def trace(self, texts: Sequence[str]) -> Vectors:
+        """See `Reader.trace`."""
+        return _of_one_encoder(await self._traces.submit(texts))
 
     @property
     def waiting(self) -> int:
         """Texts not yet given to a replica."""
-        return self._rows.waiting + self._texts.waiting
+        return self._rows.waiting + self._texts.waiting + self._traces.waiting
 
     async def nudge(self) -> None:
         """See `Reader.nudge`."""
@@ -155,8 +159,8 @@ class ServeReader:
         self.recalled += sum(reading.recalled for reading in readings)
         return readings
 
-    async def _embed_batch(self, texts: list[str]) -> list[tuple[tuple[float, ...], str]]:
-        vectors: Vectors = await self._insist(lambda: self._ready().embed.remote(texts))
+    async def _vectors(self, method: str, texts: list[str]) -> list[_Vector]:
+        vectors: Vectors = await self._insist(lambda: getattr(self._ready(), method).remote(texts))
         return [(values, vectors.encoder) for values in vectors.values]
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -230,6 +234,13 @@ class ServeReader:
 
         known = serve.status().applications.get(APP)
         return known is not None and f"reader-{self.version()}" in known.deployments
+
+
+def _of_one_encoder(answers: Sequence[_Vector]) -> Vectors:
+    encoders = {encoder for _, encoder in answers}
+    if len(encoders) != 1:
+        raise Unavailable("The replicas are moving to another encoder. Try again in a moment.")
+    return Vectors(tuple(values for values, _ in answers), encoders.pop())
 
 
 def _runs(name: str) -> bool:

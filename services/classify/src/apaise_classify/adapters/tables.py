@@ -1,16 +1,29 @@
-"""Classify's tables. Nothing here holds a text or a vector."""
+"""Classify's tables. Nothing here holds a text; precedents are vectors, and name whose message they were made of."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Table, Text, false
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
 
 from apaise_kit.runtime.db import events_table, metadata_for
 
 SCHEMA: Final = "classify"
 metadata: Final = metadata_for(SCHEMA)
 events: Final = events_table(metadata)
+
+
+class Vector(UserDefinedType[str]):
+    """pgvector's type, of any size; written as text, read with `vector_send`."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Its name in PostgreSQL."""
+        return "vector"
+
 
 adapters: Final = Table(
     "adapters",
@@ -57,4 +70,43 @@ reports: Final = Table(
     Column("failure", Text, nullable=False),
     Column("serving", Text, nullable=False),
     Index(None, "brand"),
+)
+
+# What reads a share of a brand's messages beside its wish (revision null: nothing any more).
+canaries: Final = Table(
+    "canaries",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("revision", Text),
+    Column("artifact_uri", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("share", Double, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+)
+
+# Resolved messages that decide their near-duplicates; `id` is the review's.
+precedents: Final = Table(
+    "precedents",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("author_key", Text, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    Column("private", Boolean, nullable=False),
+    Column("review_time", DateTime(timezone=True), nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("vector", Vector, nullable=False),
+    Index(None, "brand", "message"),
+    Index(None, "brand", "author_key"),
+    Index(None, "brand", "review_time", "id"),
+)
+
+# One row a brand: it grows with each change of its precedents, and replicas look at nothing else to know.
+precedent_sets: Final = Table(
+    "precedent_sets",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
 )

@@ -8,6 +8,7 @@ the same.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,11 +53,37 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What should serve a brand: a revision, or the house when None."""
+    """What should serve a brand: a revision, or the house when None.
+
+    A canary is a wish too, for a lane beside the brand's own (`canary_lane`), with the share of messages it reads.
+    """
 
     brand: str
     revision: Revision | None
     generation: int
+    share: float = 0.0
+
+
+_CANARY: Final = "/canary"
+_SCALE: Final = 1 << 64
+MAX_SHARE: Final = 0.5
+
+
+def canary_lane(brand: str) -> str:
+    """What a brand's canary is called where brands are; no brand has such a name."""
+    return f"{brand}{_CANARY}"
+
+
+def brand_of_lane(lane: str) -> str:
+    """The brand a lane belongs to."""
+    return lane.removesuffix(_CANARY)
+
+
+def reads_by_canary(wish: Wish, text: str) -> bool:
+    """Whether a canary reads this text: it depends on the text and the revision alone."""
+    assert wish.revision is not None
+    digest = hashlib.blake2b(f"{wish.revision.id}\0{text}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < wish.share * _SCALE
 
 
 class Progress(StrEnum):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from apaise_classify.domain.adapters import Adapter, Report, Revision, Settlement, Wish
+from apaise_classify.domain.precedents import Precedent
 from apaise_classify.domain.reading import Reading, Row, Vectors
 
 
@@ -29,8 +31,16 @@ class Reader(Protocol):
         """
         ...
 
+    async def trace(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of the last layer all brands share, in order: what precedents are found by.
+
+        Raises:
+            ResourceExhausted, Unavailable: as `read`.
+        """
+        ...
+
     async def nudge(self) -> None:
-        """Tell replicas that wishes changed. Best effort: they look by themselves every second."""
+        """Tell replicas that wishes or precedents changed. Best effort: they look by themselves every second."""
         ...
 
     async def alive(self) -> bool:
@@ -75,6 +85,21 @@ class AdapterStore(Protocol):
         """
         ...
 
+    async def set_canary(self, brand: str, revision: Revision | None, share: float, request_id: str) -> int:
+        """Have a revision read a share of a brand's messages, or none; the canary's generation.
+
+        The same again changes nothing.
+        """
+        ...
+
+    async def canary_settlement(self, brand: str, generation: int) -> Settlement:
+        """What the replicas made of a canary.
+
+        Raises:
+            Aborted: another canary, or none, took its place.
+        """
+        ...
+
     async def unsettled(self) -> list[Wish]:
         """Wishes nobody has concluded on, of all brands: a caller may have died waiting."""
         ...
@@ -92,11 +117,40 @@ class AdapterStore(Protocol):
         ...
 
 
+class PrecedentStore(Protocol):
+    """Precedents, as callers see them. A brand's set has a generation, which grows with each change."""
+
+    async def put(self, brand: str, rows: Sequence[tuple[Precedent, Sequence[float]]], encoder: str) -> int:
+        """Keep precedents with their vectors of that encoder, replacing those of the same id; the set's generation.
+
+        Beyond as many as a brand may have, the oldest reviews give way.
+        """
+        ...
+
+    async def take_back(self, brand: str, ids: Sequence[str]) -> int:
+        """Forget precedents; the set's generation."""
+        ...
+
+
+@dataclass(frozen=True)
+class PrecedentSet:
+    """A brand's precedents at a generation; `vectors` are float32, little-endian, one after the other."""
+
+    brand: str
+    generation: int
+    precedents: tuple[Precedent, ...]
+    vectors: bytes
+
+
 class ReplicaStore(Protocol):
-    """Wishes and reports, as a replica sees them."""
+    """Wishes, reports and precedents, as a replica sees them."""
+
+    async def changed_precedents(self, encoder: str, known: Mapping[str, int]) -> list[PrecedentSet]:
+        """The sets whose generation is not the one known (0 for a brand not known), with that encoder's vectors."""
+        ...
 
     async def wishes(self) -> list[Wish]:
-        """Every brand's wish."""
+        """Every brand's wish, and every canary's."""
         ...
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:

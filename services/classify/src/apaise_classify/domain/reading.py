@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from apaise_kit.core.errors import InvalidArgument, Reason, Violation, invalid_field
 
 HOUSE: Final = "house"
+NO_PRECEDENTS: Final = "none"
 MAX_ITEMS: Final = 500
 MAX_EXPLAINED: Final = 50
 MAX_REQUEST_BYTES: Final = 3_500_000
@@ -75,11 +76,21 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Cited:
+    """A precedent that speaks for a text: its review's name, their vectors' cosine (3 decimals), what was said."""
+
+    review: str
+    similarity: float
+    labels: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What a replica answers for one row: probabilities in the order of its edition's labels, 3 decimals.
 
     `spans` explain the labels that hold, strongest first for each; empty unless asked for. `recalled`: the same text
-    had been read before.
+    had been read before. `precedents` are those that speak for the text, nearest first, out of the brand's set of that
+    revision; the scores are the model's own.
     """
 
     scores: tuple[float, ...]
@@ -88,6 +99,8 @@ class Reading:
     fallback: Fallback
     spans: tuple[Span, ...] = ()
     recalled: bool = field(default=False, compare=False)
+    precedents: tuple[Cited, ...] = ()
+    precedent_set: str = NO_PRECEDENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +121,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One label's probability, whether the label holds, and how sure that is."""
+    """One label's probability, whether the label holds, and how sure that is.
+
+    `model` is what the model itself said, where precedents changed it.
+    """
 
     probability: float
     verdict: Verdict
     holds: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """What a text was understood to be."""
-
-    labels: dict[str, Score]
-    language: str
-    reading: Reading
+    model: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +224,3 @@ def score(probability: float, threshold: Threshold) -> Score:
         return Score(probability, Verdict.YES, holds)
     sure = probability <= threshold.no and not holds
     return Score(probability, Verdict.NO if sure else Verdict.UNSURE, holds)
-
-
-def assess(reading: Reading, language: str) -> Assessment:
-    """Turn a reading into an assessment at its own edition's thresholds."""
-    edition = reading.edition
-    labels = {
-        label: score(probability, threshold)
-        for label, probability, threshold in zip(edition.labels, reading.scores, edition.thresholds, strict=True)
-    }
-    return Assessment(labels, language or UNKNOWN_LANGUAGE, reading)

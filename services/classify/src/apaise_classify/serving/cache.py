@@ -1,9 +1,9 @@
 """Scores of what was read before: a third of a wave of messages are copies of one another.
 
-What is kept is what the model said, nothing that was made of it: thresholds and explanations come after. A key is all
-that the score depends on, and whose it is: encoder, revision, brand, whether it was written in private, and the model's
-exact input. A brand never gets another's scores, nor a public message a private one's; and no text is kept, only its
-digest.
+What is kept is what the model said, nothing that was made of it: thresholds, precedents and explanations come after. A
+key is all that the score depends on, and whose it is: encoder, revision, brand, whether it was written in private, and
+the model's exact input. A brand never gets another's scores, nor a public message a private one's; and no text is kept,
+only its digest and its trace.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ Key = bytes
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Raw scores of one text, [len(LABELS)], and whether it was longer than the window."""
+    """Raw scores of one text, [len(LABELS)], whether it was longer than the window, and its trace, unit [H]."""
 
     scores: NDArray[np.float64]
     truncated: bool
+    trace: NDArray[np.float32]
 
 
 def key_of(edition: Edition, brand: str, private: bool, text: str) -> Key:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from apaise_classify.domain.reading import Reading, Row, Vectors
+from apaise_classify.serving.precedents import NEARNESS
 
 APP: Final = "apaise"
 _METHODS_BESIDE_READS: Final = 16
@@ -32,6 +33,7 @@ class ReplicaConfig(BaseModel):
     keep: int = 1
     room: int = 1000
     remembered: int = 0
+    nearness: float = NEARNESS
     interval: float = 1.0
     log_level: str = "INFO"
 
@@ -51,7 +53,9 @@ class ReaderReplica:
         lanes = Lanes(config.lanes, config.threads)
         engine = await lanes.run(lambda: build_engine(config))
         tiers = {"keep": config.keep, "room": config.room, "remembered": config.remembered}
-        self._replica = Replica(engine, lanes, self._store, config.cache, **tiers, interval=config.interval)
+        self._replica = Replica(
+            engine, lanes, self._store, config.cache, **tiers, nearness=config.nearness, interval=config.interval
+        )
         await self._replica.start()
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:
@@ -61,6 +65,10 @@ class ReaderReplica:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """See `Reader.embed`."""
         return await self._replica.embed(texts)
+
+    async def trace(self, texts: Sequence[str]) -> Vectors:
+        """See `Reader.trace`."""
+        return await self._replica.trace(texts)
 
     async def nudge(self) -> None:
         """See `Reader.nudge`."""

@@ -21,6 +21,7 @@ HOUSE_SLOT: Final = 0
 ROW_OF: Final = {label: row for row, label in enumerate(LABELS)}
 
 Scores = NDArray[np.float64]
+Traces = NDArray[np.float32]
 Columns = NDArray[np.intp]
 
 
@@ -52,6 +53,10 @@ class ReadingEngine(Protocol):
 
     def read(self, texts: Sequence[str], slots: Sequence[int]) -> tuple[Scores, list[bool]]:
         """Probabilities float64 [n, len(LABELS)], 3 decimals, and whether each text was longer than the window."""
+        ...
+
+    def traced(self, texts: Sequence[str], slots: Sequence[int]) -> tuple[Scores, list[bool], Traces]:
+        """What `read` gives, and each text's trace: its unit vector in the last layer all brands share, [n, H]."""
         ...
 
     def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from apaise_classify.domain.reading import Span
-from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, house_edition
+from apaise_classify.serving.edition import HOUSE_SLOT, ROW_OF, Scores, Traces, house_edition
 from apaise_classify.serving.explain import pieces, spans
 from apaise_classify.serving.forward import Forward, Updates, grown
 from apaise_classify.serving.packing import pack
@@ -139,10 +139,17 @@ class Engine:
     @torch.inference_mode()
     def read(self, texts: Sequence[str], slots: Sequence[int]) -> tuple[Scores, list[bool]]:
         """Probabilities float64 [n, L], 3 decimals, and whether each text took several windows (the highest wins)."""
+        scores, truncated, _ = self.traced(texts, slots)
+        return scores, truncated
+
+    @torch.inference_mode()
+    def traced(self, texts: Sequence[str], slots: Sequence[int]) -> tuple[Scores, list[bool], Traces]:
+        """What `read` gives, and each text's trace: its unit vector in the last layer all brands share, [n, H]."""
         windows = self._encoder.windows(texts)
-        logits = self._logits(windows.ids, [slots[owner] for owner in windows.owners])
-        best: Scores = highest(logits.sigmoid(), windows.owners, len(texts)).double().numpy()
-        return np.round(best, 3), windows.truncated
+        given = [slots[owner] for owner in windows.owners]
+        pooled, shared = self._pooled(windows.ids, given)
+        best: Scores = highest(self._judged(pooled, given).sigmoid(), windows.owners, len(texts)).double().numpy()
+        return np.round(best, 3), windows.truncated, self._encoder.joined(windows, shared, len(texts))
 
     @torch.inference_mode()
     def explain(self, text: str, slot: int, labels: Sequence[str]) -> list[Span]:
@@ -166,7 +173,8 @@ class Engine:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, H] of the house encoder; a long text is the mean of its windows, by their tokens."""
         windows = self._encoder.windows(texts)
-        return self._encoder.joined(windows, self._pooled(windows.ids, [HOUSE_SLOT] * len(windows.ids)), len(texts))
+        pooled, _ = self._pooled(windows.ids, [HOUSE_SLOT] * len(windows.ids))
+        return self._encoder.joined(windows, pooled, len(texts))
 
     def _framed(self, tokens: Sequence[int], window: range, without: range = range(0)) -> list[int]:
         """A window as the encoder reads it, less some of its tokens."""
@@ -175,20 +183,25 @@ class Engine:
 
     def _logits(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
         """Logits [windows, L] of token lists, each by its slot's adapter and heads."""
-        pooled = self._pooled(ids, slots)
+        return self._judged(self._pooled(ids, slots)[0], slots)
+
+    def _judged(self, pooled: Tensor, slots: Sequence[int]) -> Tensor:
+        """Logits [n, L] of pooled rows [n, H], each by its slot's heads."""
         return self._heads.logits(pooled, torch.tensor(slots, dtype=torch.long, device=pooled.device)).cpu()
 
     @torch.inference_mode()
-    def _pooled(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
-        """Mean of the last hidden states of each token list, float32 [windows, H]."""
+    def _pooled(self, ids: Sequence[Sequence[int]], slots: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Means of each token list's hidden states, last and last shared, float32 [windows, H] each."""
         device = self._encoder.device
         out = torch.empty(len(ids), self._encoder.hidden_size, device=device)
+        shared = torch.empty_like(out)
         for rows in self._passes(ids):
             packed = pack([ids[row] for row in rows], device)
             given = [rows[place] for place in packed.order]
             updates = Updates.of(packed, torch.tensor([slots[row] for row in given], device=device))
-            out[given] = packed.means(self._forward(packed, updates))
-        return out
+            last, common = self._forward(packed, updates)
+            out[given], shared[given] = packed.means(last), packed.means(common)
+        return out, shared
 
     def _passes(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:
         """Rows in passes of at most `pass_tokens` tokens, in the order given."""

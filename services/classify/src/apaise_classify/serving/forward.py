@@ -159,11 +159,13 @@ class Forward:
     Attributes:
         embed: token ids [T] and positions [T] -> [T, H].
         layers: in order.
+        shared: layers no brand adapts; what comes out of the last of them is the same for every brand.
         adapted: name of each adaptable linear module to its matrix and its place in it.
     """
 
     embed: Any
     layers: list[Layer]
+    shared: int
     adapted: dict[str, tuple[Matrix, int]] = field(default_factory=dict)
 
     @classmethod
@@ -184,7 +186,7 @@ class Forward:
                 _layer(one, model.config, capacity if number in numbers else 0)
                 for number, one in enumerate(model.encoder.layer)
             ]
-            forward = cls(_Embedding(model.embeddings), layers)
+            forward = cls(_Embedding(model.embeddings), layers, min(numbers, default=len(layers)))
         except (AttributeError, KeyError) as error:
             raise BaseModelError(
                 "only encoders of BERT's layout (BERT, RoBERTa, XLM-R, CamemBERT) can be served; choose such a base"
@@ -195,12 +197,15 @@ class Forward:
                     forward.adapted[f"encoder.layer.{number}.{name}"] = layers[number].matrices[part], place
         return forward
 
-    def __call__(self, pack: Pack, updates: Updates | None) -> Tensor:
-        """Last hidden states of a pack's tokens, [T, H]."""
+    def __call__(self, pack: Pack, updates: Updates | None) -> tuple[Tensor, Tensor]:
+        """Hidden states [T, H] of a pack's tokens: the last ones, and those of the last layer all brands share."""
         x: Tensor = self.embed(pack.ids, pack.positions)
-        for layer in self.layers:
+        for layer in self.layers[: self.shared]:
             x = layer(x, pack, updates)
-        return x
+        shared = x
+        for layer in self.layers[self.shared :]:
+            x = layer(x, pack, updates)
+        return x, shared
 
     def shape(self, name: str) -> tuple[int, int]:
         """Inputs and outputs of an adapted module."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from apaise_classify.domain.adapters import Report, Revision, Wish
+from apaise_classify.domain.adapters import Report, Revision, Wish, brand_of_lane, reads_by_canary
 from apaise_classify.domain.ports import ReplicaStore
-from apaise_classify.domain.reading import Reading, Row, Span, Vectors, holding
+from apaise_classify.domain.reading import Fallback, Reading, Row, Span, Vectors, holding
 from apaise_classify.serving.cache import Known, ScoreCache, key_of
-from apaise_classify.serving.edition import ReadingEngine
+from apaise_classify.serving.edition import HOUSE_SLOT, ReadingEngine
 from apaise_classify.serving.lanes import Lanes
 from apaise_classify.serving.load import load_adapter
-from apaise_classify.serving.pool import Pool, Seat
+from apaise_classify.serving.pool import Pool, Seat, Snapshot
+from apaise_classify.serving.precedents import NEARNESS, Precedents
 from apaise_kit.core.errors import Unavailable
 from apaise_kit.core.ids import new_id
 from apaise_kit.runtime.logs import get_logger
@@ -39,6 +41,7 @@ class Replica:
         keep: int = 1,
         room: int = 0,
         remembered: int = 0,
+        nearness: float = NEARNESS,
         interval: float = 1.0,
     ) -> None:
         """Wire a replica; `start` sets it going.
@@ -51,7 +54,8 @@ class Replica:
             keep: retired revisions kept resident per brand.
             room: most adapters in memory, 0 for no limit.
             remembered: texts whose scores are kept.
-            interval: seconds between two looks at the wishes.
+            nearness: least cosine at which a precedent speaks for a message.
+            interval: seconds between two looks at the wishes and precedents.
         """
         self.id = new_id()
         self._engine = engine
@@ -63,6 +67,8 @@ class Replica:
         self._aside = Lanes()
         self._pool = Pool(engine, self._aside.run, self._load, keep=keep, room=room)
         self._remembered = ScoreCache(remembered)
+        self._precedents = Precedents(nearness)
+        self._canaries: Mapping[str, Wish] = {}
         self._said: dict[str, Report] = {}
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -93,7 +99,7 @@ class Replica:
 
     async def read(self, rows: Sequence[Row]) -> list[Reading]:
         """Read rows of mixed brands, each by one revision entirely."""
-        async with self._pool.hold(row.brand for row in rows):
+        async with self._pool.hold(lane for row in rows for lane in self._lanes_of(row)):
             return await self._lanes.run(lambda: self._read(rows))
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
@@ -101,8 +107,14 @@ class Replica:
         values = await self._lanes.run(lambda: self._engine.embed([normalize(text) for text in texts]))
         return Vectors(tuple(tuple(row) for row in values.tolist()), self.encoder)
 
+    async def trace(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of the last layer all brands share."""
+        read = [normalize(text) for text in texts]
+        _, _, values = await self._lanes.run(lambda: self._engine.traced(read, [HOUSE_SLOT] * len(read)))
+        return Vectors(tuple(tuple(row) for row in values.tolist()), self.encoder)
+
     def nudge(self) -> None:
-        """Look at the wishes now."""
+        """Look at the wishes and precedents now."""
         self._nudged.set()
 
     @property
@@ -118,14 +130,30 @@ class Replica:
     def _read(self, rows: Sequence[Row]) -> list[Reading]:
         # The lease is taken here, on the lane: a call that is cancelled meanwhile cannot end it early.
         with self._pool.lease() as snapshot:
-            seats = [snapshot.seat(row.brand) for row in rows]
+            seats = [self._seat(snapshot, row) for row in rows]
             known, recalled = self._scores(rows, [seat for seat, _ in seats])
             readings = []
             for row, (seat, fallback), one, again in zip(rows, seats, known, recalled, strict=True):
                 scores = tuple(one.scores[seat.columns].tolist())
                 spans = self._explain(row, seat, scores)
-                readings.append(Reading(scores, seat.edition, one.truncated, fallback, spans, again))
+                cited, held = self._precedents.cite(row.brand, one.trace, row.private)
+                readings.append(Reading(scores, seat.edition, one.truncated, fallback, spans, again, cited, held))
         return readings
+
+    def _lanes_of(self, row: Row) -> Sequence[str]:
+        """The brand's own lane, and its canary's when that is to read the row."""
+        canary = self._canaries.get(row.brand)
+        if canary is None or not reads_by_canary(canary, row.text):
+            return (row.brand,)
+        return (row.brand, canary.brand)
+
+    def _seat(self, snapshot: Snapshot, row: Row) -> tuple[Seat, Fallback]:
+        """The canary's where it is to read and can, else the brand's."""
+        for lane in reversed(self._lanes_of(row)[1:]):
+            seat, fallback = snapshot.seat(lane)
+            if fallback is Fallback.NONE:
+                return seat, fallback
+        return snapshot.seat(row.brand)
 
     def _scores(self, rows: Sequence[Row], seats: Sequence[Seat]) -> tuple[list[Known], list[bool]]:
         """Raw scores of rows, each different one read once, and which of them were known already."""
@@ -138,10 +166,10 @@ class Replica:
         recalled = [key in known for key in keys]
         fresh = {key: n for n, key in enumerate(keys) if key not in known}
         if fresh:
-            scores, truncated = self._engine.read(
+            scores, truncated, traces = self._engine.traced(
                 [texts[n] for n in fresh.values()], [seats[n].slot for n in fresh.values()]
             )
-            read = [Known(*pair) for pair in zip(scores, truncated, strict=True)]
+            read = [Known(*each) for each in zip(scores, truncated, traces, strict=True)]
             self._remembered.keep(list(fresh), read)
             known |= dict(zip(fresh, read, strict=True))
         return [known[key] for key in keys], recalled
@@ -164,11 +192,17 @@ class Replica:
         self._nudged.clear()
 
     async def _look(self) -> bool:
-        """One look at the wishes: converge, report. False when the store is away; what serves keeps serving."""
+        """One look at precedents and wishes: take over, converge, report.
+
+        False when the store is away; what serves keeps serving.
+        """
+        with suppress(Unavailable):
+            await self._precedents.refresh(self._store, self.encoder)
         wishes = await self._wishes()
         if wishes is None:
             return False
         await self._pool.converge(wishes)
+        self._canaries = {brand_of_lane(wish.brand): wish for wish in wishes if wish.share}
         with suppress(Unavailable):
             await self._say(wishes)
             return True
@@ -188,4 +222,6 @@ class Replica:
         self._said = {report.brand: report for report in reports}
 
     async def _load(self, revision: Revision) -> AdapterFiles:
+        # A canary's files name the brand, not its lane.
+        revision = replace(revision, brand=brand_of_lane(revision.brand))
         return await asyncio.to_thread(load_adapter, revision, self.encoder, self._cache, self._engine.load)

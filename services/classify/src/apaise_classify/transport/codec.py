@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,14 +11,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from apaise.classify.v1 import classify_service_pb2 as pb
 from apaise.type.v1 import assessment_pb2
 from apaise_classify.domain.adapters import Adapter, AdapterState, Revision
+from apaise_classify.domain.assessment import Assessment
 from apaise_classify.domain.ports import Place
-from apaise_classify.domain.reading import Assessment, Fallback, Item, Vectors, Verdict
+from apaise_classify.domain.precedents import Precedent
+from apaise_classify.domain.reading import Fallback, Item, Vectors, Verdict
 from apaise_kit.core import cursor
 from apaise_kit.core.errors import ApaiseError, invalid_field
-from apaise_kit.core.names import ADAPTER, parse_brand
+from apaise_kit.core.names import ADAPTER, MESSAGE, PRECEDENT, Name, parse_brand
 from apaise_kit.runtime.status import status_of, status_ok
 
-NO_PRECEDENTS: Final = "none"
 _DEFAULT_PAGE: Final = 50
 _LARGEST_PAGE: Final = 500
 _DIGEST_SIZE: Final = 64
@@ -83,6 +84,21 @@ def revision(message: pb.Adapter) -> Revision:
     return Revision(name.brand, name.id, message.artifact_uri, message.digest, message.encoder)
 
 
+def canary(request: pb.SetCanaryRequest) -> tuple[str, Revision | None]:
+    """Brand, and the revision that is to read a share of its messages.
+
+    Raises:
+        InvalidArgument: a field is missing or malformed, or the revision is of another brand.
+    """
+    brand = parse_brand(request.parent, "parent")
+    if not request.HasField("adapter"):
+        return brand, None
+    given = revision(request.adapter)
+    if given.brand != brand:
+        raise invalid_field("adapter.name", "must belong to the brand in parent")
+    return brand, given
+
+
 def rollback_target(request: pb.RollbackAdapterRequest) -> tuple[str, str | None]:
     """Brand and revision to go back to; None is the house.
 
@@ -112,6 +128,43 @@ def page(request: pb.ListAdaptersRequest) -> tuple[str, int, Place | None]:
     return brand, size, Place(int(at["created"]), str(at["revision"])) if at else None
 
 
+def precedents(request: pb.PutPrecedentsRequest) -> tuple[str, list[tuple[Precedent, str]]]:
+    """Brand, and its precedents with their texts.
+
+    Raises:
+        InvalidArgument: a name is malformed or of another brand, or a time is missing.
+    """
+    brand = parse_brand(request.parent, "parent")
+    return brand, [_precedent(one, brand, f"precedents[{n}]") for n, one in enumerate(request.precedents)]
+
+
+def _precedent(message: pb.Precedent, brand: str, field: str) -> tuple[Precedent, str]:
+    name = _of_brand(PRECEDENT.parse(message.name, f"{field}.name"), brand, f"{field}.name")
+    about = _of_brand(MESSAGE.parse(message.message, f"{field}.message"), brand, f"{field}.message")
+    if not message.HasField("review_time"):
+        raise invalid_field(f"{field}.review_time", "must be when it was resolved")
+    when = message.review_time.ToDatetime(UTC)
+    given = Precedent(brand, name, about, message.author_key, dict(message.labels), message.private, when)
+    return given, message.text
+
+
+def precedent_ids(request: pb.DeletePrecedentsRequest) -> tuple[str, list[str]]:
+    """Brand, and ids of its precedents.
+
+    Raises:
+        InvalidArgument: a name is malformed or of another brand.
+    """
+    brand = parse_brand(request.parent, "parent")
+    fields = ((name, f"names[{n}]") for n, name in enumerate(request.names))
+    return brand, [_of_brand(PRECEDENT.parse(name, field), brand, field) for name, field in fields]
+
+
+def _of_brand(name: Name, brand: str, field: str) -> str:
+    if name.brand != brand:
+        raise invalid_field(field, "must belong to the brand in parent")
+    return name.id
+
+
 def adapters_response(brand: str, adapters: Sequence[Adapter], after: Place | None) -> pb.ListAdaptersResponse:
     """A page of adapters."""
     token = cursor.encode({"created": after.created, "revision": after.revision}, _scope(brand)) if after else ""
@@ -129,7 +182,10 @@ def assessment(given: Assessment) -> assessment_pb2.Assessment:
     return assessment_pb2.Assessment(
         labels={
             label: assessment_pb2.LabelScore(
-                probability=score.probability, verdict=_VERDICTS[score.verdict], holds=score.holds
+                probability=score.probability,
+                verdict=_VERDICTS[score.verdict],
+                holds=score.holds,
+                model_probability=score.model,
             )
             for label, score in given.labels.items()
         },
@@ -146,8 +202,12 @@ def assessment(given: Assessment) -> assessment_pb2.Assessment:
             adapter=edition.revision,
             thresholds=edition.thresholds_revision,
             normalizer=edition.normalizer,
-            precedents=NO_PRECEDENTS,
+            precedents=reading.precedent_set,
         ),
+        precedents=[
+            assessment_pb2.CitedPrecedent(review=one.review, similarity=one.similarity, labels=one.labels)
+            for one in reading.precedents
+        ],
     )
 
 

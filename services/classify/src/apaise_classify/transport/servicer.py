@@ -7,7 +7,7 @@ from typing import Any
 from apaise.classify.v1 import classify_service_pb2 as pb
 from apaise.classify.v1 import classify_service_pb2_grpc as rpc
 from apaise_classify import app
-from apaise_classify.domain.ports import AdapterStore, Reader
+from apaise_classify.domain.ports import AdapterStore, PrecedentStore, Reader
 from apaise_classify.transport import codec
 from apaise_kit.core.caller import current_caller
 from apaise_kit.core.names import ADAPTER
@@ -16,11 +16,12 @@ SERVICE = "apaise.classify.v1.ClassifyService"
 
 
 class ClassifyServicer(rpc.ClassifyServiceServicer):
-    """The service over a reader and a store of adapters."""
+    """The service over a reader, a store of adapters and one of precedents."""
 
-    def __init__(self, reader: Reader, store: AdapterStore) -> None:
+    def __init__(self, reader: Reader, store: AdapterStore, precedents: PrecedentStore) -> None:
         self._reader = reader
         self._store = store
+        self._precedents = precedents
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         """Read one text."""
@@ -49,6 +50,12 @@ class ClassifyServicer(rpc.ClassifyServiceServicer):
         adapter = await app.rollback_adapter(self._store, self._reader, brand, revision, request.request_id)
         return pb.RollbackAdapterResponse(adapter=codec.adapter(adapter) if adapter else None)
 
+    async def SetCanary(self, request: pb.SetCanaryRequest, context: Any) -> pb.SetCanaryResponse:
+        """A revision reads a share of its brand's messages, or none any more."""
+        brand, revision = codec.canary(request)
+        generation = await app.set_canary(self._store, self._reader, brand, revision, request.share, request.request_id)
+        return pb.SetCanaryResponse(generation=generation)
+
     async def GetAdapter(self, request: pb.GetAdapterRequest, context: Any) -> pb.GetAdapterResponse:
         """One revision."""
         name = ADAPTER.parse(request.name)
@@ -59,3 +66,17 @@ class ClassifyServicer(rpc.ClassifyServiceServicer):
         brand, size, after = codec.page(request)
         adapters, following = await app.list_adapters(self._store, brand, size, after)
         return codec.adapters_response(brand, adapters, following)
+
+    async def PutPrecedents(self, request: pb.PutPrecedentsRequest, context: Any) -> pb.PutPrecedentsResponse:
+        """Resolved messages begin to decide their near-duplicates."""
+        brand, given = codec.precedents(request)
+        size = request.ByteSize()
+        revision, encoder = await app.put_precedents(self._precedents, self._reader, brand, given, size)
+        return pb.PutPrecedentsResponse(revision=revision, encoder=encoder)
+
+    async def DeletePrecedents(self, request: pb.DeletePrecedentsRequest, context: Any) -> pb.DeletePrecedentsResponse:
+        """They decide no more."""
+        brand, ids = codec.precedent_ids(request)
+        return pb.DeletePrecedentsResponse(
+            revision=await app.delete_precedents(self._precedents, self._reader, brand, ids)
+        )

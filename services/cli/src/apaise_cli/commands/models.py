@@ -103,6 +103,8 @@ def _run_lines(run: pb.TrainingRun) -> list[Any]:
             scores.add_row(score.who, short(score.adapter), auc, f"{score.macro_f1:.3f}", f"{score.accuracy:.3f}")
         lines.append(scores)
     lines += [f"gate: {reason}" for reason in run.gate.reasons]
+    if run.canary_standing:
+        lines.append(f"canary: {run.canary_standing}")
     return lines + ([f"MLflow: {run.mlflow_url}"] if run.mlflow_url else [])
 
 

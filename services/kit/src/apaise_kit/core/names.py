@@ -71,6 +71,8 @@ CHARTER: Final = Template("charters", "version")
 LIVE_WORD: Final = Template("liveWords", "id")
 REVIEW_ITEM: Final = Template("reviewItems", "id")
 CASE: Final = Template("cases", "case")
+REVIEW: Final = Template("reviews", "review")
+PRECEDENT: Final = Template("precedents", "precedent")
 ADAPTER: Final = Template("adapters", "revision")
 TRAINING_RUN: Final = Template("trainingRuns", "run")
 

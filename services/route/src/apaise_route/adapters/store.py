@@ -43,6 +43,7 @@ from apaise_route.adapters.tables import (
 from apaise_route.domain.model import (
     ActionState,
     Assessment,
+    Audience,
     Channel,
     Decision,
     Message,
@@ -315,6 +316,11 @@ class StoredText(NamedTuple):
     assessment: Assessment | None
     may_train: bool
     channel: Channel | None = None
+
+    @property
+    def audience(self) -> Audience:
+        """Who could read it; what is not known counts as private."""
+        return self.channel.audience if self.channel else Audience.PRIVATE
 
 
 async def read_texts(conn: AsyncConnection, keys: Sequence[DecisionKey]) -> dict[DecisionKey, StoredText]:

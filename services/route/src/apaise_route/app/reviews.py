@@ -32,6 +32,7 @@ from apaise_route.app.deps import Deps
 from apaise_route.app.paging import Follower, page_limit
 from apaise_route.domain.charter import Charter
 from apaise_route.domain.model import (
+    Audience,
     Correction,
     Decision,
     Message,
@@ -346,7 +347,7 @@ def review_name(review: Review) -> str:
 
 async def follow_reviews(
     deps: Deps, brand: str, token: str
-) -> AsyncGenerator[tuple[tuple[Review, Message] | None, str]]:
+) -> AsyncGenerator[tuple[tuple[Review, Message, Audience] | None, str]]:
     """Every review in commit order with the cursor after it; first of all, None with the cursor of the start.
 
     A message that may not train comes without its text.
@@ -366,7 +367,7 @@ async def follow_reviews(
         for event, key in zip(events, keys, strict=True):
             review = found[key]
             stored = texts[review.brand, review.message, review.edit_revision]
-            yield (review, _teachable(stored)), follower.cursor(event.sequence)
+            yield (review, _teachable(stored), stored.audience), follower.cursor(event.sequence)
 
 
 def _teachable(stored: store.StoredText) -> Message:

@@ -550,12 +550,17 @@ def resolved_pb(value: Resolved, now: datetime) -> ResolvedFields:
     }
 
 
-def followed_review(found: tuple[Review, Message] | None, cursor: str) -> reviews_pb.FollowReviewsResponse:
+def followed_review(found: tuple[Review, Message, Audience] | None, cursor: str) -> reviews_pb.FollowReviewsResponse:
     """One step of the stream of reviews."""
     if found is None:
         return reviews_pb.FollowReviewsResponse(cursor=cursor)
-    review, message = found
-    return reviews_pb.FollowReviewsResponse(review=review_pb(review), message=message_pb(message), cursor=cursor)
+    review, message, audience = found
+    return reviews_pb.FollowReviewsResponse(
+        review=review_pb(review),
+        message=message_pb(message),
+        cursor=cursor,
+        audience=int(audience),  # type: ignore[arg-type]
+    )
 
 
 def _floats(values: Mapping[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -11,9 +12,11 @@ from typing import Any, Final, TypeVar
 
 from apaise_kit.core.errors import Unavailable
 from apaise_kit.runtime.logs import get_logger
+from apaise_train.domain.examples import Manifest
 from apaise_train.domain.jobs import Outcome
 from apaise_train.domain.ports import Tracked
 from apaise_train.domain.runs import Run
+from apaise_train.domain.safety import suite_of
 
 CANDIDATE: Final = "candidate"
 CHAMPION: Final = "champion"
@@ -37,9 +40,9 @@ class MlflowRegistry:
         """See `Registry.begin`."""
         return await self._call(lambda client: self._begin(client, run))
 
-    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str) -> str:
+    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str, manifest: Manifest) -> str:
         """See `Registry.publish`."""
-        return await self._call(lambda client: _publish(client, run, tracked, outcome, card))
+        return await self._call(lambda client: _publish(client, run, tracked, outcome, card, manifest))
 
     async def finish(self, tracked: Tracked, status: str, tags: Mapping[str, str]) -> None:
         """See `Registry.finish`."""
@@ -114,7 +117,7 @@ def _answering(uri: str) -> None:
     engine.connect().close()
 
 
-def _publish(client: Any, run: Run, tracked: Tracked, outcome: Outcome, card: str) -> str:
+def _publish(client: Any, run: Run, tracked: Tracked, outcome: Outcome, card: str, manifest: Manifest) -> str:
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
@@ -123,15 +126,26 @@ def _publish(client: Any, run: Run, tracked: Tracked, outcome: Outcome, card: st
         for epoch, point in enumerate(outcome.curve, start=1)
         for name, value in point.items()
     ]
-    metrics += [Metric(name, value, now, 0) for name, value in outcome.metrics.items()]
+    metrics += [Metric(name, value, now, 0) for name, value in {**outcome.metrics, **_suite(outcome)}.items()]
     params = {**outcome.params, "n_corrections": run.n_corrections, "n_holdout": run.n_holdout}
     params |= {"manifest_digest": run.manifest_digest, "encoder": outcome.encoder, "adapter_digest": outcome.digest}
     client.log_batch(tracked.run, metrics=metrics, params=[Param(key, str(value)) for key, value in params.items()])
     with tempfile.TemporaryDirectory() as folder:
         _write_artefacts(Path(folder), outcome, card)
+        content = json.dumps(manifest.as_json(), sort_keys=True, separators=(",", ":"))
+        (Path(folder) / "manifest.json").write_text(content, encoding="utf-8")
         client.log_artifacts(tracked.run, folder)
     source = f"{client.get_run(tracked.run).info.artifact_uri}/{ADAPTER_FOLDER}"
     return _register(client, run, tracked, source, card)
+
+
+def _suite(outcome: Outcome) -> dict[str, float]:
+    """Shares of the safety suite each competitor keeps."""
+    safety = suite_of(outcome.suite)
+    if safety is None:
+        return {}
+    sides = (safety.candidate, *safety.rivals)
+    return {f"safety_{side}_{one.who}": getattr(one, side) for one in sides for side in ("goes", "stays")}
 
 
 def _write_artefacts(folder: Path, outcome: Outcome, card: str) -> None:

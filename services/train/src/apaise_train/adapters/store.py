@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, Select, Subquery, case, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apaise_kit.runtime.db import lock_key
-from apaise_train.adapters.tables import cursors, examples, ledger, revisions, runs, wishes
+from apaise_train.adapters.tables import (
+    canaries,
+    corrections,
+    cursors,
+    examples,
+    ledger,
+    precedent_moves,
+    revisions,
+    runs,
+    wishes,
+)
+from apaise_train.domain.corrections import Correction
 from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.gate import GateReport, Score
-from apaise_train.domain.runs import ACTIVE, WORKING, LedgerEntry, LedgerKind, Revision, Run, RunState, Wish
+from apaise_train.domain.policy import Standing
+from apaise_train.domain.runs import ACTIVE, WORKING, Canary, LedgerEntry, LedgerKind, Revision, Run, RunState, Wish
 
-_STREAM = "reviews"
+REVIEWS: Final = "reviews"
+# Not a stream: the encoder whose vectors classify's precedents are.
+ENCODER: Final = "precedents-encoder"
 
 
 # ---- examples
 
 
-async def read_cursor(conn: AsyncConnection) -> str:
-    """Where the stream of reviews was left; "" before the first."""
-    return await conn.scalar(select(cursors.c.cursor).where(cursors.c.stream == _STREAM)) or ""
+async def read_cursor(conn: AsyncConnection, stream: str = REVIEWS) -> str:
+    """Where a stream was left; "" before the first."""
+    return await conn.scalar(select(cursors.c.cursor).where(cursors.c.stream == stream)) or ""
 
 
-async def save_cursor(conn: AsyncConnection, cursor: str) -> None:
-    """Remember where the stream was left."""
-    row = insert(cursors).values(stream=_STREAM, cursor=cursor)
+async def save_cursor(conn: AsyncConnection, cursor: str, stream: str = REVIEWS) -> None:
+    """Remember where a stream was left."""
+    row = insert(cursors).values(stream=stream, cursor=cursor)
     await conn.execute(row.on_conflict_do_update(index_elements=["stream"], set_={"cursor": cursor}))
 
 
@@ -52,6 +66,92 @@ async def blank(conn: AsyncConnection, brand: str, message: str) -> None:
     await conn.execute(update(examples).where(*mine).values(text="", withdrawn=True))
 
 
+async def add_correction(conn: AsyncConnection, correction: Correction) -> None:
+    """Keep the record of a review; the same again changes nothing."""
+    await conn.execute(insert(corrections).values(**asdict(correction)).on_conflict_do_nothing())
+
+
+async def message_of(conn: AsyncConnection, brand: str, review: str) -> str | None:
+    """The message an example is about."""
+    query = select(examples.c.message).where(examples.c.brand == brand, examples.c.review == review)
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def speaking(conn: AsyncConnection, brand: str, message: str) -> str | None:
+    """The review that counts of a message now: the newest that was not taken back, unless it was set aside."""
+    query = select(case((examples.c.doubt.is_(None), examples.c.review))).where(
+        examples.c.brand == brand, examples.c.message == message, examples.c.withdrawn.is_(False)
+    )
+    return (await conn.execute(query.order_by(examples.c.sequence.desc()).limit(1))).scalar_one_or_none()
+
+
+async def owe_precedent(conn: AsyncConnection, brand: str, before: str | None, after: str | None) -> None:
+    """Have a message's review speak instead of another; nothing when it is the same."""
+    if before == after:
+        return
+    moves = [(before, False), (after, True)]
+    rows = [{"brand": brand, "review": review, "put": put} for review, put in moves if review is not None]
+    await conn.execute(insert(precedent_moves), rows)
+
+
+async def set_aside(conn: AsyncConnection, brand: str, doubts: Mapping[str, str]) -> None:
+    """Write down which reviews do not teach and why, all others teach again; precedents follow."""
+    query = select(examples.c.review, examples.c.doubt).where(
+        examples.c.brand == brand, examples.c.withdrawn.is_(False), examples.c.text != ""
+    )
+    before = {row.review: row.doubt for row in await conn.execute(query)}
+    for review in (review for review, doubt in before.items() if doubt != doubts.get(review)):
+        mine = (examples.c.brand == brand, examples.c.review == review)
+        message = (await conn.execute(select(examples.c.message).where(*mine))).scalar_one()
+        spoke = await speaking(conn, brand, message)
+        await conn.execute(update(examples).where(*mine).values(doubt=doubts.get(review)))
+        await owe_precedent(conn, brand, spoke, await speaking(conn, brand, message))
+
+
+async def doubts_of(conn: AsyncConnection, brand: str) -> dict[str, str]:
+    """The reviews set aside, and why."""
+    mine = (examples.c.brand == brand, examples.c.withdrawn.is_(False), examples.c.doubt.is_not(None))
+    return {
+        row.review: row.doubt for row in await conn.execute(select(examples.c.review, examples.c.doubt).where(*mine))
+    }
+
+
+async def owe_all_precedents(conn: AsyncConnection, per_brand: int) -> None:
+    """Have what counts now speak again, the newest `per_brand` of each brand."""
+    counts = (
+        select(examples.c.brand, examples.c.review, examples.c.sequence, examples.c.doubt)
+        .where(examples.c.withdrawn.is_(False))
+        .ext(distinct_on(examples.c.brand, examples.c.message))
+        .order_by(examples.c.brand, examples.c.message, examples.c.sequence.desc())
+        .subquery()
+    )
+    place = func.row_number().over(partition_by=counts.c.brand, order_by=counts.c.sequence.desc())
+    ranked = select(counts, place.label("place")).where(counts.c.doubt.is_(None)).subquery()
+    newest = select(ranked.c.brand, ranked.c.review, true()).where(ranked.c.place <= per_brand)
+    await conn.execute(insert(precedent_moves).from_select(["brand", "review", "put"], newest))
+
+
+async def owed_precedents(conn: AsyncConnection, limit: int) -> list[Move]:
+    """The oldest moves classify does not have yet."""
+    rows = await conn.execute(select(precedent_moves).order_by(precedent_moves.c.sequence).limit(limit))
+    return [Move(row.sequence, row.brand, row.review, row.put) for row in rows]
+
+
+async def moved_precedents(conn: AsyncConnection, moves: Sequence[Move]) -> None:
+    """Classify has these."""
+    done = precedent_moves.c.sequence.in_([move.sequence for move in moves])
+    await conn.execute(delete(precedent_moves).where(done))
+
+
+class Move(NamedTuple):
+    """A review that begins (`put`) or ceases to speak as a precedent."""
+
+    sequence: int
+    brand: str
+    review: str
+    put: bool
+
+
 async def current_examples(conn: AsyncConnection, brand: str) -> list[Example]:
     """What counts now: of each message, the newest review that was not taken back."""
     newest = (
@@ -60,7 +160,8 @@ async def current_examples(conn: AsyncConnection, brand: str) -> list[Example]:
         .ext(distinct_on(examples.c.message))
         .order_by(examples.c.message, examples.c.sequence.desc())
     )
-    return [_example(row) for row in await conn.execute(newest)]
+    rows = sorted(await conn.execute(newest), key=lambda row: row.sequence)
+    return [_example(row) for row in rows]
 
 
 async def examples_by_review(conn: AsyncConnection, brand: str, reviews: Collection[str]) -> dict[str, Example]:
@@ -82,6 +183,54 @@ def _example(row: Row[Any]) -> Example:
         row.weight,
         row.review_time,
         row.published_time,
+        row.actor,
+        row.model_remove,
+        row.danger,
+        row.audit,
+        row.private,
+    )
+
+
+async def standings(conn: AsyncConnection) -> list[Standing]:
+    """Every brand that has examples, the one that has waited longest first."""
+    last = select(runs.c.brand, func.max(runs.c.create_time).label("time")).group_by(runs.c.brand).subquery()
+    since = or_(last.c.time.is_(None), examples.c.review_time > last.c.time)
+    counts = (
+        select(
+            examples.c.brand,
+            last.c.time,
+            func.count(examples.c.message.distinct()).label("reviews"),
+            func.count(examples.c.message.distinct()).filter(since).label("new"),
+        )
+        .outerjoin(last, last.c.brand == examples.c.brand)
+        .where(examples.c.withdrawn.is_(False), examples.c.doubt.is_(None))
+        .group_by(examples.c.brand, last.c.time)
+        .order_by(last.c.time.asc().nulls_first(), examples.c.brand)
+    )
+    audits = {row.brand: row for row in await conn.execute(_audits(last))}
+    found = []
+    for row in await conn.execute(counts):
+        seen = audits.get(row.brand)
+        figures = (seen.audits, seen.audits_wrong, seen.before, seen.before_wrong) if seen else (0, 0, 0, 0)
+        found.append(Standing(row.brand, row.reviews, row.new, row.time, *figures))
+    return found
+
+
+def _audits(last: Subquery) -> Select[Any]:
+    """By brand, audit items and wrong ones since its last run and before it."""
+    c = corrections.c
+    since, wrong = c.review_time > last.c.time, c.visibility_before != c.visibility_after
+    return (
+        select(
+            c.brand,
+            func.count().filter(since).label("audits"),
+            func.count().filter(since, wrong).label("audits_wrong"),
+            func.count().filter(~since).label("before"),
+            func.count().filter(~since, wrong).label("before_wrong"),
+        )
+        .join(last, last.c.brand == c.brand)
+        .where(c.reason == "AUDIT", c.resolution.in_(("CONFIRM", "CORRECT")))
+        .group_by(c.brand)
     )
 
 
@@ -193,6 +342,7 @@ def _run(row: Row[Any]) -> Run:
         model_version=row.model_version,
         gate=_report(row.gate) if row.gate else None,
         failure=row.failure,
+        canary_standing=row.canary_standing,
     )
 
 
@@ -276,3 +426,46 @@ async def settle_step(conn: AsyncConnection, wish: Wish, step: str) -> bool:
     """A step is done: `alias_owed` or `serving_owed`. False when another wish has come since."""
     mine = (wishes.c.brand == wish.brand, wishes.c.entry == wish.entry)
     return (await conn.execute(update(wishes).where(*mine).values({step: False}))).rowcount == 1
+
+
+# ---- canaries
+
+
+async def find_canary(conn: AsyncConnection, brand: str) -> Canary | None:
+    """A brand's canary, also one that has ended; None when there never was any."""
+    row = (await conn.execute(select(canaries).where(canaries.c.brand == brand))).one_or_none()
+    return Canary(**row._mapping) if row else None
+
+
+async def busy_canaries(conn: AsyncConnection) -> list[Canary]:
+    """Those that read, and those whose end serving has not been told."""
+    query = select(canaries).where(or_(canaries.c.owed, canaries.c.revision.is_not(None)))
+    return [Canary(**row._mapping) for row in await conn.execute(query.order_by(canaries.c.brand))]
+
+
+async def save_canary(conn: AsyncConnection, canary: Canary) -> None:
+    """Replace a brand's canary."""
+    row = insert(canaries).values(**asdict(canary))
+    changed = {name: row.excluded[name] for name in ("revision", "run", "share", "entry", "start_time", "owed")}
+    await conn.execute(row.on_conflict_do_update(index_elements=["brand"], set_=changed))
+
+
+async def told_canary(conn: AsyncConnection, canary: Canary) -> None:
+    """Serving knows of it; nothing when another has come since."""
+    mine = (canaries.c.brand == canary.brand, canaries.c.entry == canary.entry)
+    await conn.execute(update(canaries).where(*mine).values(owed=False))
+
+
+async def audited(conn: AsyncConnection, brand: str, adapter: str, since: datetime) -> list[bool]:
+    """Of what a revision read since then and chance had a person look at: whether the machine was wrong, in order."""
+    undone = select(corrections.c.undoes).where(corrections.c.brand == brand, corrections.c.undoes.is_not(None))
+    query = select(corrections.c.visibility_before, corrections.c.visibility_after).where(
+        corrections.c.brand == brand,
+        corrections.c.adapter == adapter,
+        corrections.c.review_time >= since,
+        corrections.c.reason == "AUDIT",
+        corrections.c.resolution.in_(("CONFIRM", "CORRECT")),
+        corrections.c.review.not_in(undone),
+    )
+    rows = await conn.execute(query.order_by(corrections.c.review_time, corrections.c.review))
+    return [row.visibility_before != row.visibility_after for row in rows]

@@ -13,7 +13,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -44,9 +46,51 @@ examples = Table(
     Column("review_time", Time, nullable=False),
     Column("published_time", Time),
     Column("withdrawn", Boolean, nullable=False),
+    Column("actor", Text, nullable=False, server_default=""),
+    Column("model_remove", Float),
+    Column("danger", Float, nullable=False, server_default="0"),
+    Column("audit", Boolean, nullable=False, server_default=false()),
+    Column("private", Boolean, nullable=False, server_default=true()),
+    Column("doubt", Text),
     PrimaryKeyConstraint("brand", "review"),
     Index("examples_message", "brand", "message", "sequence"),
     Index("examples_author", "brand", "author_key"),
+)
+
+# Every resolved review, for ever: append-only, kept so by a trigger, and without text.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("brand", Text, nullable=False),
+    Column("review", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("edit_revision", Integer, nullable=False),
+    Column("resolution", Text, nullable=False),
+    Column("undoes", Text),
+    Column("actor", Text, nullable=False),
+    Column("review_time", Time, nullable=False),
+    Column("clause", Text, nullable=False),
+    Column("visibility_before", Text, nullable=False),
+    Column("visibility_after", Text, nullable=False),
+    Column("labels_before", JSONB, nullable=False),
+    Column("labels_after", JSONB, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sampling_probability", Float, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("adapter", Text, nullable=False),
+    PrimaryKeyConstraint("brand", "review"),
+    Index("corrections_message", "brand", "message"),
+    Index("corrections_time", "brand", "review_time"),
+)
+
+# The outbox of precedents: reviews that begin (`put`) or cease to speak, in order, gone once classify has them.
+precedent_moves = Table(
+    "precedent_moves",
+    metadata,
+    Column("sequence", BigInteger, Identity(always=True), primary_key=True),
+    Column("brand", Text, nullable=False),
+    Column("review", Text, nullable=False),
+    Column("put", Boolean, nullable=False),
 )
 
 # Manifests hold ids and hashes, never text.
@@ -75,6 +119,7 @@ runs = Table(
     Column("model_version", Text),
     Column("gate", JSONB),
     Column("failure", Text),
+    Column("canary_standing", Text, nullable=False, server_default=""),
     UniqueConstraint("brand", "number"),
     UniqueConstraint("brand", "request_id"),
     Index(
@@ -125,4 +170,17 @@ wishes = Table(
     Column("entry", BigInteger, nullable=False),
     Column("alias_owed", Boolean, nullable=False),
     Column("serving_owed", Boolean, nullable=False),
+)
+
+# What reads a share of each brand's messages since `entry` of its ledger (revision null: nothing any more).
+canaries = Table(
+    "canaries",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("revision", Text),
+    Column("run", Text),
+    Column("share", Float, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("start_time", Time, nullable=False),
+    Column("owed", Boolean, nullable=False),
 )

@@ -28,6 +28,13 @@ class Example:
     """What one resolved review teaches: a text, whether it goes, and the labels the person stated.
 
     Labels nobody looked at are absent from `labels`: absent means unknown, not false.
+
+    Attributes:
+        actor: who resolved it.
+        model_remove: the probability of `remove` the model had given, None when it had not read the message.
+        danger: the highest it had given of `threat`, `hate` and `self_harm`.
+        audit: it was drawn at random from what needed nobody: it tells how often the machine is wrong.
+        private: it was written in private; unknown reads as so.
     """
 
     review: str
@@ -41,6 +48,11 @@ class Example:
     weight: float
     review_time: datetime
     published_time: datetime | None
+    actor: str = ""
+    model_remove: float | None = None
+    danger: float = 0.0
+    audit: bool = False
+    private: bool = True
 
 
 class ManifestRow(NamedTuple):
@@ -54,11 +66,15 @@ class ManifestRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Exactly what a run learns from and what judges it. The same manifest gives the same run."""
+    """Exactly what a run learns from and what judges it. The same manifest gives the same run.
+
+    `aside` names the reviews that were set aside, and why.
+    """
 
     brand: str
     train: tuple[ManifestRow, ...]
     holdout: tuple[ManifestRow, ...]
+    aside: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:
@@ -77,13 +93,15 @@ class Manifest:
             "brand": self.brand,
             "train": [list(row) for row in self.train],
             "holdout": [list(row) for row in self.holdout],
+            **({"aside": [list(pair) for pair in self.aside]} if self.aside else {}),
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Manifest:
         """As stored by `as_json`."""
         train, holdout = (tuple(ManifestRow(*row) for row in stored[side]) for side in ("train", "holdout"))
-        return cls(str(stored["brand"]), train, holdout)
+        aside = tuple((str(review), str(doubt)) for review, doubt in stored.get("aside", ()))
+        return cls(str(stored["brand"]), train, holdout, aside)
 
 
 def weight_of(sampling_probability: float) -> float:

@@ -28,7 +28,10 @@ class HouseSource:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a run needs. `champion` holds the files of the adapter that serves now, by name."""
+    """Everything a run needs. `champion` holds the files of the adapter that serves now, by name.
+
+    `safety` has candidate and rivals read the house's safety suite as well.
+    """
 
     brand: str
     revision: str
@@ -39,6 +42,7 @@ class Job:
     champion: Mapping[str, bytes] | None = None
     house: HouseSource = field(default_factory=HouseSource)
     threads: int = 1
+    safety: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Outcome:
 
     `curve` holds one mapping of metric to value per epoch. `champion` is None without a champion, and when the
     champion was trained on another encoder: it cannot be compared on this one. `out_of_fold` and `house_taught` are the
-    candidate and the house on the rows learnt from, each row judged by a candidate that had not seen it.
+    candidate and the house on the rows learnt from, each row judged by a candidate that had not seen it. `suite` says
+    of each message of the safety suite whether a competitor reads it as it must, and (`goes`) which must be taken down.
     """
 
     files: Mapping[str, bytes]
@@ -78,6 +83,7 @@ class Outcome:
     curve: tuple[Mapping[str, float], ...]
     metrics: Mapping[str, float]
     plots: Mapping[str, bytes]
+    suite: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

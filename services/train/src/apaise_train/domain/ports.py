@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from apaise_train.domain.examples import Example
+from apaise_train.domain.corrections import Correction
+from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.jobs import Job, Outcome, Update
 from apaise_train.domain.runs import Revision, Run
 
@@ -24,7 +25,8 @@ class ReviewKind(StrEnum):
 class Followed:
     """One step of the stream of reviews: the cursor after it, and what it brought.
 
-    `undoes` is the review taken back, for UNDO; `gone` names a message (brand, id) whose text was blanked.
+    `undoes` is the review taken back, for UNDO; `gone` names a message (brand, id) whose text was blanked;
+    `correction` is the record of the review itself, whether or not it teaches.
     """
 
     cursor: str
@@ -32,6 +34,7 @@ class Followed:
     example: Example | None = None
     undoes: tuple[str, str] | None = None
     gone: tuple[str, str] | None = None
+    correction: Correction | None = None
 
 
 class Reviews(Protocol):
@@ -76,8 +79,11 @@ class Registry(Protocol):
         """Open a tracked run; an earlier attempt of the same run is closed as failed."""
         ...
 
-    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str) -> str:
-        """Log everything, register a version, make it the `candidate`; gives the version."""
+    async def publish(self, run: Run, tracked: Tracked, outcome: Outcome, card: str, manifest: Manifest) -> str:
+        """Log everything, register a version, make it the `candidate`; gives the version.
+
+        The manifest leads from the revision back to the reviews it was learnt from.
+        """
         ...
 
     async def finish(self, tracked: Tracked, status: str, tags: Mapping[str, str]) -> None:
@@ -97,6 +103,47 @@ class Serving(Protocol):
 
         Raises:
             FailedPrecondition: it was refused (ADAPTER_…); what served before still does.
+            Unavailable: no answer; ask again.
+        """
+        ...
+
+
+class Precedents(Protocol):
+    """Where resolved messages decide their near-duplicates at once, long before a model has learnt from them."""
+
+    async def put(self, brand: str, examples: Sequence[Example]) -> str:
+        """Have these speak; gives the digest of the encoder they are compared with.
+
+        Raises:
+            ApaiseError: refused, or (Unavailable) no answer.
+        """
+        ...
+
+    async def take_back(self, brand: str, reviews: Sequence[str]) -> None:
+        """Have these speak no more; those that did not are passed over.
+
+        Raises:
+            ApaiseError: as `put`.
+        """
+        ...
+
+    async def encoder(self) -> str:
+        """Digest of the encoder that reads now.
+
+        Raises:
+            ApaiseError: as `put`.
+        """
+        ...
+
+
+class Trying(Protocol):
+    """What has a revision read a share of a brand's messages."""
+
+    async def trial(self, brand: str, revision: Revision | None, share: float, request_id: str) -> None:
+        """Have a revision read that share, or none; done when it is so.
+
+        Raises:
+            FailedPrecondition: it was refused (ADAPTER_…).
             Unavailable: no answer; ask again.
         """
         ...

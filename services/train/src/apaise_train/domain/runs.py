@@ -24,6 +24,7 @@ class RunState(StrEnum):
     REFUSED = "REFUSED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    CANARY = "CANARY"
 
 
 # The runner works on these, and only these can still be stopped.
@@ -54,6 +55,7 @@ class Run:
     model_version: str | None = None
     gate: GateReport | None = None
     failure: str | None = None
+    canary_standing: str = ""
 
     @property
     def ended(self) -> bool:
@@ -86,6 +88,12 @@ class LedgerKind(StrEnum):
     PROMOTED = "PROMOTED"
     REFUSED = "REFUSED"
     ROLLED_BACK = "ROLLED_BACK"
+    CANARY = "CANARY"
+    CANARY_ENDED = "CANARY_ENDED"
+
+
+# What changes who is champion.
+MOVES: Final = frozenset({LedgerKind.PROMOTED, LedgerKind.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,22 @@ class Wish:
     entry: int
     alias_owed: bool
     serving_owed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What reads a share of a brand's messages since a ledger entry; `revision` None: nothing any more.
+
+    `owed`: serving has not been told yet.
+    """
+
+    brand: str
+    revision: str | None
+    run: str | None
+    share: float
+    entry: int
+    start_time: datetime
+    owed: bool
 
 
 def champions(ledger: Sequence[LedgerEntry]) -> list[str | None]:

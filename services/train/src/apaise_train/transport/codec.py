@@ -28,6 +28,7 @@ def run_to(run: Run, mlflow_ui: str) -> pb.TrainingRun:
         failure=run.failure or "",
         create_actor=run.create_actor,
         create_time=_time(run.create_time),
+        canary_standing=run.canary_standing,
     )
     if run.gate is not None:
         message.gate.CopyFrom(report_to(run.brand, run.gate))

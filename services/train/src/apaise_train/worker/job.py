@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from apaise_kit.core.errors import ApaiseError, FailedPrecondition, Reason
+from apaise_train.domain import gate
 from apaise_train.domain.examples import fold
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row, Update
 from apaise_train.worker import learning, plots
 from apaise_train.worker.learning import Fitted, Lesson, Recipe, Targets
 from apaise_train.worker.net import BrandNet, Cached
+from apaise_train.worker.suite import Suite
 from mlops.base.adapter import (
     FILES,
     PARITY_TEXTS,
@@ -68,12 +70,15 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     generator = torch.Generator().manual_seed(job.seed)
     cached = net.cache([row.text for row in job.train])
     held = net.cache([row.text for row in job.holdout])
+    suite = Suite.read(net, house) if job.safety else None
     yield Progress(False, 0.1)
     with net.shortened():
         net.reset(generator, cached)
         before = net.scores(cached)
+        house_right = suite.right(net, house.thresholds[REMOVE].decision) if suite else ()
         house_held = net.scores(held)
         champion = _champion(job, net, held, house, remove)
+        right = {gate.CHAMPION: suite.right(net, champion.threshold)} if suite and champion else {}
         targets = make_targets(job.train, house.labels, before)
         keys, classes = [fold(row.text) for row in job.train], [row.remove for row in job.train]
         folds = learning.make_folds(keys, classes, recipe.folds, generator)
@@ -89,6 +94,9 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     out_of_fold = _probabilities(fitted.out_of_fold * slope + offset)
     cut = round(learning.best_threshold(out_of_fold, classes), 3)
     candidate = Judged(tuple(_probabilities(after_held[:, remove])), cut)
+    if suite:
+        with net.shortened():
+            right |= {gate.HOUSE: house_right, gate.CANDIDATE: suite.right(net, cut), "goes": suite.goes}
     unseen = Judged(tuple(out_of_fold), cut)
     judged_house = Judged(tuple(_probabilities(house_held[:, remove])), house.thresholds[REMOVE].decision)
     files, digest = _written(job, net, house, cut)
@@ -101,6 +109,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         candidate=candidate,
         house=judged_house,
         champion=champion,
+        suite=right,
         out_of_fold=unseen,
         house_taught=Judged(tuple(_probabilities(before[:, remove])), house.thresholds[REMOVE].decision),
         params={
