@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down check chaos bench house quality proto lock baseline clean
+.PHONY: help setup demo tour test up down check chaos bench house quality proto lock baseline clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ setup: $(READY) ## Install everything into .venv
 
 demo: $(READY) ## A sample live event through the whole mesh, and two brands learning from corrections
 	@$(BIN)/apaise demo
+
+tour: $(READY) ## The demo and what follows: a precedent, a refusal, a rollback, a canary, the evening's report
+	@$(BIN)/apaise tour
 
 test: $(READY) ## All tests but chaos and benches
 	$(BIN)/pytest -n 2 --dist loadfile tests/architecture tests/unit tests/contract tests/swap

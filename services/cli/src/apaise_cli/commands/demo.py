@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,18 +17,25 @@ from apaise_cli.errors import Refused
 from apaise_cli.home import Home
 from apaise_cli.screen import JsonFlag, Screen
 
+if TYPE_CHECKING:
+    from apaise_cli.demo.story import More
+
+
+Keep = Annotated[
+    bool | None,
+    typer.Option("--keep/--stop", help="Leave the mesh running at the end. Default: on a terminal, yes."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add this command."""
     app.command(rich_help_panel="The mesh")(demo)
+    app.command(rich_help_panel="The mesh")(tour)
 
 
 def demo(
     ctx: typer.Context,
-    keep: Annotated[
-        bool | None,
-        typer.Option("--keep/--stop", help="Leave the mesh running at the end. Default: on a terminal, yes."),
-    ] = None,
+    keep: Keep = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a mesh of its own (in .apaise/demo), play a live event, and let two brands learn from their moderators.
@@ -37,17 +44,32 @@ def demo(
 
     Example: `apaise demo --stop`
     """
+    _play(ctx.obj, keep, None, 7)
+
+
+def tour(ctx: typer.Context, keep: Keep = None, as_json: JsonFlag = False) -> None:
+    """The demo, then one correction at once, a careless team refused, a rollback, a canary, the evening's report.
+
+    Takes about eight minutes on two cores. Starts from nothing each time.
+
+    Example: `apaise tour --stop`
+    """
+    from apaise_cli.demo.tour import go_on
+
+    _play(ctx.obj, keep, go_on, 11)
+
+
+def _play(screen: Screen, keep: bool | None, more: More | None, steps: int) -> None:
     from apaise_cli.demo.story import tell
 
-    screen: Screen = ctx.obj
     out = screen.err if screen.as_json else screen.out
     home = Home(Path(os.environ.get("APAISE_HOME") or ".apaise").expanduser().resolve() / "demo")
     began = time.monotonic()
     stays = False
     try:
-        out.rule("[bold]1/7  The mesh: PostgreSQL, Ray Serve, MLflow and four services", align="left")
+        out.rule(f"[bold]1/{steps}  The mesh: PostgreSQL, Ray Serve, MLflow and four services", align="left")
         _start_afresh(home, screen)
-        report = asyncio.run(tell(home, out))
+        report = asyncio.run(tell(home, out, more))
         stays = sys.stdout.isatty() if keep is None else keep
     finally:
         if not stays:

@@ -37,7 +37,12 @@ def figures(
 
     screen, home = here(ctx)
     found = asyncio.run(_read(home, brand, timedelta(hours=hours)))
-    screen.result(documents.of(found), _summary(found), _queues(found), _clauses(found), _reviewers(found))
+    screen.result(documents.of(found), *tables(found))
+
+
+def tables(found: pb.GetFiguresResponse) -> list[Table]:
+    """The figures as they are shown."""
+    return [_summary(found), _queues(found), _clauses(found), _reviewers(found)]
 
 
 async def _read(home: Home, brand: str, span: timedelta) -> pb.GetFiguresResponse:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -60,6 +60,7 @@ class Report:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     traffic: dict[str, Any] = field(default_factory=dict)
     flips: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,11 +77,12 @@ class Stage:
     decisions: Decisions
     tag: str
     report: Report = field(default_factory=Report)
+    steps: int = 7
 
     def step(self, number: int, title: str) -> None:
         """Begin a step."""
         self.out.print()
-        self.out.rule(f"[bold]{number}/7  {title}", align="left")
+        self.out.rule(f"[bold]{number}/{self.steps}  {title}", align="left")
 
     def progress(self) -> Progress:
         """A progress bar on a terminal, nothing elsewhere."""
@@ -88,8 +90,12 @@ class Stage:
         return Progress(*columns, console=self.out, transient=True, disable=not self.out.is_terminal)
 
 
-async def tell(home: Home, out: Console) -> Report:
-    """Play the evening on the mesh of this home, which is up (step 1 was starting it)."""
+More = Callable[["Stage"], Awaitable[dict[str, Any]]]
+"""What is played after the evening."""
+
+
+async def tell(home: Home, out: Console, more: More | None = None) -> Report:
+    """Play the evening on the mesh of this home, which is up (step 1 was starting it), then what follows it."""
     async with AsyncExitStack() as stack:
 
         async def channel(service: str, role: str) -> grpc.aio.Channel:
@@ -106,6 +112,7 @@ async def tell(home: Home, out: Console) -> Report:
             await channel("train", "ml_engineer"),
             await stack.enter_async_context(following(route)),
             secrets.token_hex(3),
+            steps=11 if more else 7,
         )
         await play_the_event(stage)
         await read_slowly(stage)
@@ -113,6 +120,8 @@ async def tell(home: Home, out: Console) -> Report:
         await teach(stage)
         await learn(stage)
         await compare(stage, before)
+        if more:
+            stage.report.more = await more(stage)
         return stage.report
 
 
@@ -136,7 +145,7 @@ async def play_the_event(stage: Stage) -> None:
 
 
 def _by_queue(decisions: Sequence[decision_pb2.Decision]) -> Table:
-    counts = Counter((_queue(each), _visibility(each)) for each in decisions)
+    counts = Counter((_queue(each), visibility(each)) for each in decisions)
     shown = Table(box=None, padding=(0, 2), title="Decisions by queue and visibility", title_justify="left")
     shown.add_column("queue")
     columns = ("keep", "hold", "hide", "delete")
@@ -180,7 +189,7 @@ async def read_slowly(stage: Stage) -> None:
         shown.add_row(
             _with_spans(entry.text, result.assessment, yes[0][1] if yes else ""),
             Text(labels),
-            Text(f"{_visibility(decision)} → {_queue(decision)}"),
+            Text(f"{visibility(decision)} → {_queue(decision)}"),
             Text(decision.explanation),
         )
     stage.out.print(shown)
@@ -234,15 +243,16 @@ async def learn(stage: Stage) -> None:
     runs = []
     async with flowing(stage.classify, BRANDS, texts) as traffic:
         for brand in LEARNERS:
-            runs.append(await _train(stage, brand))
+            runs.append(await train(stage, brand))
         await asyncio.sleep(2)
     for run in runs:
-        _show_run(stage, run)
+        show_run(stage, run)
     stage.step(6, "The swap, as the traffic saw it")
     _show_traffic(stage, traffic)
 
 
-async def _train(stage: Stage, brand: str) -> train_pb.TrainingRun:
+async def train(stage: Stage, brand: str) -> train_pb.TrainingRun:
+    """One run, to its end."""
     service = train_rpc.TrainServiceStub(stage.train)
     expected = sum(stage.report.reviews[brand].values())
     run = await _create_run(service, brand, expected)
@@ -277,7 +287,8 @@ async def _create_run(service: train_rpc.TrainServiceAsyncStub, brand: str, expe
     return run
 
 
-def _show_run(stage: Stage, run: train_pb.TrainingRun) -> None:
+def show_run(stage: Stage, run: train_pb.TrainingRun) -> None:
+    """How a run ended, and why."""
     brand = run.name.split("/")[1]
     told = stage.report.runs[brand]
     stage.out.print(
@@ -318,7 +329,7 @@ async def compare(stage: Stage, before: dict[str, list[decision_pb2.Decision]]) 
     texts = samples.probes()
     for brand in LEARNERS:
         flips = [
-            {"text": text, "before": _visibility(was), "after": _visibility(now), "because": now.explanation}
+            {"text": text, "before": visibility(was), "after": visibility(now), "because": now.explanation}
             for text, was, now, same_was, same_now in zip(
                 texts, before[brand], after[brand], before["demo-retail"], after["demo-retail"], strict=True
             )
@@ -337,7 +348,8 @@ async def compare(stage: Stage, before: dict[str, list[decision_pb2.Decision]]) 
         stage.out.print(shown)
 
 
-def _visibility(decision: decision_pb2.Decision) -> str:
+def visibility(decision: decision_pb2.Decision) -> str:
+    """A decision's visibility in one word."""
     return decision_pb2.Visibility.Name(decision.visibility).removeprefix("VISIBILITY_").lower()
 
 
