@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
-from apaise_train.domain.gate import Rival, auc, judge, macro_f1
+from apaise_train.domain.gate import RESAMPLES, Rival, auc, judge, macro_f1, paired_gains
 from apaise_train.domain.jobs import Judged
 
 TRUTH = [True, False] * 15
@@ -49,6 +51,45 @@ def test_a_better_threshold_does_not_pay_for_a_worse_ranking() -> None:
     better_ranking = Judged(tuple(0.3 if yes else 0.1 for yes in TRUTH), 0.5)
     report = judge(TRUTH, "r2", Judged((0.05, *one_wrong.scores[1:]), 0.5), [house(better_ranking)])
     assert not report.promoted
+
+
+def noisy(seed: int, skill: float, count: int) -> tuple[list[bool], Judged]:
+    chance = random.Random(seed)
+    truth = [row % 2 == 0 for row in range(count)]
+    return truth, Judged(tuple(skill * yes + chance.gauss(0, 1) for yes in truth), 0.0)
+
+
+def test_luck_is_told_from_skill() -> None:
+    passed = {}
+    for skill in (0.0, 1.2):
+        rounds = [(noisy(seed, skill, 100), noisy(1000 + seed, 0.0, 100)) for seed in range(40)]
+        reports = [
+            judge(truth, "r2", ours, [house(theirs, tuple(range(100)))]) for (truth, ours), (_, theirs) in rounds
+        ]
+        passed[skill] = sum(report.promoted for report in reports)
+    assert passed[0.0] <= 8  # one in ten by the rule, and the luck of forty rounds
+    assert passed[1.2] >= 38
+
+
+def test_what_may_be_luck_says_so() -> None:
+    truth, ours = noisy(3, 0.0, 30)
+    behind = Judged(tuple(-score for score in ours.scores), 0.0)
+    one, other = (ours, behind) if (auc(truth, ours.scores) or 0) > 0.5 else (behind, ours)
+    report = judge(truth, "r2", one, [house(other)])
+    assert not report.promoted
+    assert "may be luck" in report.reasons[0]
+
+
+def test_resamples_are_paired_and_repeatable() -> None:
+    truth, ours = noisy(1, 1.0, 60)
+    assert set(paired_gains(truth, ours.scores, ours.scores)) == {0.0}
+    _, theirs = noisy(2, 0.0, 60)
+    gains = paired_gains(truth, ours.scores, theirs.scores)
+    assert len(gains) == RESAMPLES
+    assert gains == paired_gains(truth, ours.scores, theirs.scores)
+    observed = (auc(truth, ours.scores) or 0) - (auc(truth, theirs.scores) or 0)
+    assert sum(gains) / len(gains) == pytest.approx(observed, abs=0.02)
+    assert paired_gains([True] * 5, [0.1] * 5, [0.2] * 5) == []
 
 
 def test_a_champion_is_judged_only_on_what_it_had_not_learnt() -> None:

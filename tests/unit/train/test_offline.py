@@ -24,7 +24,7 @@ from mlops.base.adapter import read_adapter
 @pytest.fixture(autouse=True)
 def short_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs on two folds: what is learnt is not the point here."""
-    monkeypatch.setattr("apaise_train.worker.job.Recipe", lambda: Recipe(epochs=2, folds=2))
+    monkeypatch.setattr("apaise_train.worker.job.Recipe", lambda: Recipe(epochs=2, steps=0, folds=2))
 
 
 def lines(count: int, first: int = 0) -> list[dict[str, Any]]:

@@ -12,14 +12,14 @@ import torch
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Outcome, Progress, Row
 from apaise_train.testing import LABELS, examples
 from apaise_train.worker.job import make_targets, run
-from apaise_train.worker.learning import Recipe, best_threshold, calibration, loss_of, make_folds
+from apaise_train.worker.learning import Recipe, _kept, best_threshold, calibration, loss_of, make_folds
 from apaise_train.worker.net import BrandNet
 from apaise_train.worker.upper import UpperLayers
 from mlops.base.adapter import read_adapter
 from mlops.base.encoder import Encoder, load_encoder
 from mlops.house import House, build_house, load_heads
 
-RECIPE = Recipe(epochs=4, folds=2, lora_rate=5e-3, head_rate=2e-2)
+RECIPE = Recipe(epochs=4, steps=0, folds=2, lora_rate=5e-3, head_rate=2e-2)
 TEXTS = ["merci beaucoup", "vous etes nuls, rendez l'argent", "x", "", "a " * 300]
 
 
@@ -75,6 +75,42 @@ def test_an_untrained_net_reads_as_the_house(source: HouseSource, encoder: Encod
     folded = net.folded_heads()
     torch.testing.assert_close(folded[0], weight, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(folded[1], bias, atol=1e-4, rtol=1e-3)
+
+
+def test_held_back_is_between_the_house_and_what_was_learnt(source: HouseSource, encoder: Encoder) -> None:
+    net = BrandNet(encoder, *load_heads(house_of(source).heads))
+    cached = net.cache(TEXTS)
+    with net.shortened():
+        net.reset(torch.Generator().manual_seed(1), cached)
+        house = net.scores(cached)
+        for parameter in (*net.groups()["lora"], *net.groups()["heads"]):
+            torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(2))
+        learnt = net.scores(cached)
+        net.hold_back(1.0)
+        torch.testing.assert_close(net.scores(cached), learnt)
+        net.hold_back(0.5)
+        halfway = net.scores(cached)
+        assert (halfway - house).norm() < (learnt - house).norm()
+        net.hold_back(0.0)
+        torch.testing.assert_close(net.scores(cached), house, atol=1e-4, rtol=1e-3)
+
+
+def test_a_small_brand_makes_as_many_steps_as_a_large_one() -> None:
+    recipe = Recipe(epochs=5, steps=75, batch=16)
+    assert [recipe.passes(rows) for rows in (50, 100, 300, 2000)] == [24, 12, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("aucs", "kept"),
+    [
+        ([0.6, 0.7, 0.8, 0.79], 2),  # all epochs
+        ([0.6, 0.805, 0.8, 0.79], 2),  # an earlier epoch is not clearly better
+        ([0.6, 0.82, 0.8, 0.79], 1),
+        ([0.6, 0.7, 0.8, 0.85], 3),  # held back
+    ],
+)
+def test_all_epochs_are_kept_unless_something_is_clearly_better(aucs: list[float], kept: int) -> None:
+    assert _kept(aucs, 0.01) == kept
 
 
 def test_a_job_learns_and_says_how_far_it_is(job: Job) -> None:

@@ -60,12 +60,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What came of the corrections alone; `adapter` is None when there was too little to learn from."""
+    """What came of the corrections alone; `adapter` is None when there was too little to learn from.
+
+    `house` are the house's scores of the rows, empty without an adapter.
+    """
 
     rows: tuple[Row, ...]
     gate: GateReport
     adapter: Path | None = None
-    threshold: float = 0.5
+    house: tuple[float, ...] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,7 +157,7 @@ def learn(task: Task, say: Say) -> Learnt:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in outcome.files.items():
         (folder / name).write_bytes(content)
-    return Learnt(rows, gate, folder, outcome.out_of_fold.threshold)
+    return Learnt(rows, gate, folder, outcome.house_taught.scores)
 
 
 def _outcome(job: Job, progress: Callable[[float], None]) -> Outcome:
@@ -208,8 +211,8 @@ def _measured(task: Task, learnt: Learnt) -> dict[str, Any]:
     holdout = read_rows(task.holdout)
     truth = [row.remove for row in holdout]
     house, candidate = read_texts(task.house, learnt.adapter, [row.text for row in holdout])
-    taught, _ = read_texts(task.house, None, [row.text for row in learnt.rows])
-    rivals = rival_scores(learnt.rows, holdout, taught.scores, house.scores)
+    taught = learnt.house or read_texts(task.house, None, [row.text for row in learnt.rows])[0].scores
+    rivals = rival_scores(learnt.rows, holdout, taught, house.scores)
     ranked = {name: auc(truth, scores) if scores else None for name, scores in rivals.items()}
     of_house, of_candidate = _figures(truth, house), _figures(truth, candidate) if candidate else None
     gain = _less(of_candidate["auc"], of_house["auc"]) if of_candidate else None

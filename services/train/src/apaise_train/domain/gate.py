@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from apaise_train.domain.jobs import Judged
@@ -11,6 +13,11 @@ from apaise_train.domain.jobs import Judged
 MIN_JUDGED: Final = 20
 MIN_JUDGED_PER_CLASS: Final = 5
 CLEAR_GAIN: Final = 0.01
+# A candidate that is no better looks better by luck in half of all cases: the resamples must agree.
+SURE: Final = 0.9
+HARMLESS: Final = 0.005
+SURE_OF_NO_HARM: Final = 0.95
+RESAMPLES: Final = 1000
 
 CANDIDATE: Final = "candidate"
 CHAMPION: Final = "champion"
@@ -51,9 +58,10 @@ def judge(truth: Sequence[bool], revision: str, candidate: Judged, rivals: Seque
     """Promote or refuse.
 
     The rule: there are at least 20 held-out reviews with at least 5 of each decision; against every rival (the house,
-    and the champion if there is one, on the rows the champion had not learnt from either) the candidate ranks at least
-    as well (AUC of `remove`), and is better by 0.01 of AUC or, failing that, strictly better in macro-F1 at its own
-    threshold without losing any AUC. A tie is a refusal: what serves has served.
+    and the champion if there is one, on the rows the champion had not learnt from either) the candidate is better by
+    0.01 of AUC of `remove`, and better at all in nine of ten resamples of those rows (paired bootstrap). Failing that,
+    it ranks at least as well, is not 0.005 worse in 19 of 20 resamples, and is strictly better in macro-F1 at its own
+    threshold. A tie is a refusal: what serves has served.
 
     Args:
         truth: what people decided, per held-out row.
@@ -68,14 +76,16 @@ def judge(truth: Sequence[bool], revision: str, candidate: Judged, rivals: Seque
     for rival in rivals:
         theirs = _score(rival.who, rival.adapter, rival.judged, truth, rival.rows)
         ours = _score(CANDIDATE, revision, candidate, truth, rival.rows)
-        passed, reason = _compare(ours, theirs, [truth[row] for row in rival.rows])
+        here = [truth[row] for row in rival.rows]
+        gains = paired_gains(here, *([side.scores[row] for row in rival.rows] for side in (candidate, rival.judged)))
+        passed, reason = _compare(ours, theirs, here, gains)
         scores.append(theirs)
         reasons.append(reason)
         promoted = promoted and passed
     return GateReport(promoted, tuple(reasons), tuple(scores))
 
 
-def _compare(ours: Score, theirs: Score, truth: Sequence[bool]) -> tuple[bool, str]:
+def _compare(ours: Score, theirs: Score, truth: Sequence[bool], gains: Sequence[float]) -> tuple[bool, str]:
     against = f"Against the {theirs.who}"
     removed = sum(truth)
     fewest = min(removed, len(truth) - removed)
@@ -86,15 +96,68 @@ def _compare(ours: Score, theirs: Score, truth: Sequence[bool]) -> tuple[bool, s
             f"{MIN_JUDGED} and {MIN_JUDGED_PER_CLASS} are needed, so {lacking} more."
         )
     gain = ours.auc - theirs.auc
+    low, high = _spread(gains)
     figures = (
-        f"AUC {ours.auc:.3f} to {theirs.auc:.3f}, macro-F1 {ours.macro_f1:.3f} to {theirs.macro_f1:.3f} "
-        f"on {len(truth)} reviews"
+        f"AUC {ours.auc:.3f} to {theirs.auc:.3f}, gain {low:+.3f} to {high:+.3f} in nine of ten resamples, "
+        f"macro-F1 {ours.macro_f1:.3f} to {theirs.macro_f1:.3f} on {len(truth)} reviews"
     )
-    if gain >= CLEAR_GAIN:
+    if gain >= CLEAR_GAIN and _share_above(gains, 0.0) >= SURE:
         return True, f"{against}: better at telling what goes from what stays ({figures})."
-    if gain >= 0 and ours.macro_f1 > theirs.macro_f1:
+    if gain >= 0 and _share_above(gains, -HARMLESS) >= SURE_OF_NO_HARM and ours.macro_f1 > theirs.macro_f1:
         return True, f"{against}: ranks as well and decides better at its threshold ({figures})."
+    if gain >= CLEAR_GAIN:
+        return False, f"{against}: better, but it may be luck: more reviews would tell ({figures})."
     return False, f"{against}: not better ({figures})."
+
+
+def _spread(gains: Sequence[float]) -> tuple[float, float]:
+    cut = len(gains) // 20
+    return gains[cut], gains[-1 - cut]
+
+
+def _share_above(gains: Sequence[float], floor: float) -> float:
+    return sum(gain > floor for gain in gains) / len(gains)
+
+
+def paired_gains(truth: Sequence[bool], ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Gains of AUC in resamples of the rows, sorted; the same resample for both, each decision resampled on its own.
+
+    Empty with one decision only. Efron and Tibshirani, "An Introduction to the Bootstrap" (1993). The same rows give
+    the same gains.
+    """
+    sides = [[row for row, yes in enumerate(truth) if yes is side] for side in (True, False)]
+    if not all(sides):
+        return []
+    chance = random.Random(len(truth))
+    ranked = [_ranking(truth, scores) for scores in (ours, theirs)]
+    gains = []
+    for _ in range(RESAMPLES):
+        counts = [0] * len(truth)
+        for side in sides:
+            for row in chance.choices(side, k=len(side)):
+                counts[row] += 1
+        gains.append(ranked[0](counts) - ranked[1](counts))
+    return sorted(gains)
+
+
+def _ranking(truth: Sequence[bool], scores: Sequence[float]) -> Callable[[Sequence[int]], float]:
+    """AUC as a function of how often each row counts."""
+    order = sorted(range(len(scores)), key=lambda row: scores[row])
+    levels = [
+        ([row for row in tied if truth[row]], [row for row in tied if not truth[row]])
+        for tied in (list(group) for _, group in groupby(order, key=lambda row: scores[row]))
+    ]
+    pairs = sum(truth) * (len(truth) - sum(truth))
+
+    def of(counts: Sequence[int]) -> float:
+        below, above = 0, 0.0
+        for goes, stays in levels:
+            here = sum(counts[row] for row in stays)
+            above += sum(counts[row] for row in goes) * (below + here / 2)
+            below += here
+        return above / pairs
+
+    return of
 
 
 def auc(truth: Sequence[bool], scores: Sequence[float]) -> float | None:

@@ -63,7 +63,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     started = time.perf_counter()
     torch.set_num_threads(job.threads)
     yield Progress(False, 0.0)
-    house = _house(job.house)
+    house = house_of(job.house)
     encoder = load_encoder(house.path)
     remove = house.labels.index(REMOVE)
     net = BrandNet(encoder, *load_heads(house.heads))
@@ -84,6 +84,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         folds = learning.make_folds(keys, classes, recipe.folds, generator)
         lesson = Lesson(net, cached, targets, before, remove, recipe, generator)
         fitted = yield from _learnt(lesson, folds)
+        net.hold_back(fitted.strength)
         slope, offset = learning.calibration(fitted.out_of_fold, targets.wanted[:, remove], targets.weights)
         with torch.no_grad():
             net.weight[remove] *= slope
@@ -115,6 +116,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         params={
             **{f"recipe_{key}": value for key, value in asdict(recipe).items()},
             "epochs_kept": fitted.epochs,
+            "strength": fitted.strength,
             "seed": job.seed,
             "dtype": str(encoder.dtype).removeprefix("torch."),
             "house_revision": house.revision,
@@ -164,7 +166,7 @@ def read_texts(source: HouseSource, adapter: Path | None, texts: Sequence[str]) 
     Raises:
         AdapterRefused: the adapter's folder is not one.
     """
-    house = _house(source)
+    house = house_of(source)
     remove = house.labels.index(REMOVE)
     net = BrandNet(load_encoder(house.path), *load_heads(house.heads))
     cached = net.cache(texts)
@@ -179,7 +181,12 @@ def read_texts(source: HouseSource, adapter: Path | None, texts: Sequence[str]) 
         return by_house, Judged(scores, files.manifest.thresholds[REMOVE].decision)
 
 
-def _house(source: HouseSource) -> House:
+def house_of(source: HouseSource) -> House:
+    """The house model a job starts from.
+
+    Raises:
+        FailedPrecondition: (ADAPTER_WRONG_SHAPE) it has no head for `remove`.
+    """
     cache, weights = (Path(path) if path else None for path in (source.cache, source.weights))
     house = build_house(cache, source.model, weights=weights)
     if REMOVE not in house.labels:

@@ -19,7 +19,8 @@ class Recipe:
     """What may be turned.
 
     Attributes:
-        epochs: at most this many passes.
+        epochs: passes over the rows of a large brand.
+        steps: a small brand's rows are passed over more often, until they have made this many steps.
         folds: parts of the training rows, each judged by a model that has not seen it.
         batch: rows a step.
         lora_rate, head_rate: peak learning rates, reached after the first tenth of the steps, then falling to zero.
@@ -27,17 +28,26 @@ class Recipe:
         anchor: pull of the heads toward the house's, for brands with little to say.
         distil: weight of "every label nobody spoke of stays as the house reads it".
         dropout: on the pooled vector.
+        held_back: how far a brand goes from the house toward what was learnt when its folds speak against all the way.
+        clear: out-of-fold AUC by which fewer epochs, or holding back, must be better to be preferred.
     """
 
-    epochs: int = 8
+    epochs: int = 5
+    steps: int = 75
     folds: int = 3
     batch: int = 16
-    lora_rate: float = 1e-3
+    lora_rate: float = 2e-3
     head_rate: float = 3e-3
     decay: float = 0.01
     anchor: float = 1e-3
     distil: float = 1.0
     dropout: float = 0.1
+    held_back: float = 0.5
+    clear: float = 0.01
+
+    def passes(self, rows: int) -> int:
+        """Epochs for this many rows."""
+        return max(self.epochs, round(self.steps * self.batch / max(1, rows)))
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,10 @@ class Targets:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How learning went: epochs kept, mean losses per epoch, out-of-fold logits of `remove` at that epoch."""
+    """How learning went: epochs and strength kept, mean losses per epoch, out-of-fold logits of `remove` with them."""
 
     epochs: int
+    strength: float
     curve: tuple[dict[str, float], ...]
     out_of_fold: Tensor
 
@@ -119,31 +130,45 @@ def fit(lesson: Lesson, rows: Sequence[int], epochs: int) -> Iterator[float]:
 
 
 def cross_fit(lesson: Lesson, folds: Sequence[Sequence[int]]) -> Generator[float, None, Fitted]:
-    """Train on all folds but one, each in turn, and keep the number of epochs whose out-of-fold ranking is best.
+    """Train on all folds but one, each in turn, and see out of fold whether to stop early or to stay near the house.
 
     Yields the part done, 0 to 1, after each epoch.
     """
-    n, epochs = len(lesson.cached), lesson.recipe.epochs
-    scores = torch.zeros((epochs, n))
+    n, net = len(lesson.cached), lesson.net
+    epochs = lesson.recipe.passes(n)
+    scores = torch.zeros((epochs + 1, n))  # the last: all epochs, then held back
     losses = torch.zeros(epochs)
     for turn, fold in enumerate(folds):
         held = set(fold)
         rest = [row for row in range(n) if row not in held]
         for epoch, loss in enumerate(fit(lesson, rest, epochs)):
-            scores[epoch, list(fold)] = lesson.net.scores(lesson.cached, fold)[:, lesson.remove]
+            scores[epoch, list(fold)] = net.scores(lesson.cached, fold)[:, lesson.remove]
             losses[epoch] += loss / len(folds)
             yield (turn * epochs + epoch + 1) / (len(folds) * epochs)
-    truth, weights = lesson.targets.wanted[:, lesson.remove], lesson.targets.weights
+        net.hold_back(lesson.recipe.held_back)
+        scores[epochs, list(fold)] = net.scores(lesson.cached, fold)[:, lesson.remove]
+    ranked = _ranked(lesson, scores)
     curve = tuple(
-        {
-            "train_loss": float(losses[epoch]),
-            "validation_loss": float(bce(scores[epoch], truth, weight=weights)),
-            "validation_auc": auc([value > 0.5 for value in truth.tolist()], scores[epoch].tolist()) or 0.5,
-        }
+        {"train_loss": float(losses[epoch]), **{f"validation_{name}": value for name, value in ranked[epoch].items()}}
         for epoch in range(epochs)
     )
-    best = max(range(epochs), key=lambda epoch: (round(curve[epoch]["validation_auc"], 3), -epoch))
-    return Fitted(best + 1, curve, scores[best])
+    kept = _kept([each["auc"] for each in ranked], lesson.recipe.clear)
+    if kept == epochs:
+        return Fitted(epochs, lesson.recipe.held_back, curve, scores[kept])
+    return Fitted(kept + 1, 1.0, curve, scores[kept])
+
+
+def _ranked(lesson: Lesson, scores: Tensor) -> list[dict[str, float]]:
+    truth, weights = lesson.targets.wanted[:, lesson.remove], lesson.targets.weights
+    yes = [value > 0.5 for value in truth.tolist()]
+    return [{"loss": float(bce(each, truth, weight=weights)), "auc": auc(yes, each.tolist()) or 0.5} for each in scores]
+
+
+def _kept(aucs: Sequence[float], clear: float) -> int:
+    """Which to keep of the AUC after each epoch and, last, held back: all epochs, unless another is clearly better."""
+    whole = len(aucs) - 2
+    best = max(range(len(aucs)), key=lambda at: aucs[at])
+    return best if aucs[best] >= aucs[whole] + clear else whole
 
 
 def make_folds(keys: Sequence[str], classes: Sequence[bool], folds: int, generator: torch.Generator) -> list[list[int]]:

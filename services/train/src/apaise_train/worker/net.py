@@ -102,6 +102,18 @@ class BrandNet(nn.Module):
                 self.deviation.copy_(vectors.std(0).clamp(min=1e-3) if len(vectors) > 1 else self.deviation)
             self.set_heads(self.house_weight, self.house_bias)
 
+    def hold_back(self, strength: float) -> None:
+        """Go only this far, 0 to 1, from the house toward what was learnt.
+
+        Wortsman et al., "Robust fine-tuning of zero-shot models" (2022), on the LoRA's up-projections and the heads.
+        """
+        house = self.house_weight * self.deviation, self.house_bias + self.house_weight @ self.mean
+        with torch.no_grad():
+            for module in self._lora.values():
+                module.lora_B["default"].weight.mul_(strength)
+            for learnt, origin in zip((self.weight, self.bias), house, strict=True):
+                learnt.copy_(torch.lerp(origin, learnt, strength))
+
     def set_heads(self, weight: Tensor, bias: Tensor) -> None:
         """Take heads that apply to the raw pooled vector."""
         with torch.no_grad():
