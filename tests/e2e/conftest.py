@@ -32,7 +32,7 @@ class Mesh:
     def json(self, *arguments: str, timeout: float = 300) -> dict[str, Any]:
         """`apaise … --json`, which must succeed and print one JSON document and nothing else."""
         done = self.run(*arguments, "--json", timeout=timeout)
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
@@ -54,4 +54,4 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield up
     finally:
         done = up.run("down")
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

@@ -52,8 +52,14 @@ def queued(lead: ReflectedClient, external_id: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
     def there() -> bool:
-        listed = lead.call(REVIEW, "ListReviewItems", {"parent": f"brands/{BRAND}", "page_size": 200})
-        found[:] = [each for each in listed.get("review_items", ()) if each["message"]["external_id"] == external_id]
+        page = {"parent": f"brands/{BRAND}", "page_size": 200, "page_token": ""}
+        while not found:
+            listed = lead.call(REVIEW, "ListReviewItems", page)
+            items = listed.get("review_items", ())
+            found.extend(each for each in items if each["message"]["external_id"] == external_id)
+            page["page_token"] = listed.get("next_page_token", "")
+            if not page["page_token"]:
+                break
         return bool(found)
 
     seconds_until(there)

@@ -19,7 +19,7 @@ from apaise_train.domain import gate
 from apaise_train.domain.card import model_card
 from apaise_train.domain.examples import Example, Manifest, ManifestRow, fold, text_sha256
 from apaise_train.domain.gate import GateReport, Rival
-from apaise_train.domain.jobs import Broken, HouseSource, Job, Outcome, Progress, Row
+from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row
 from apaise_train.domain.ports import Registry, Shelf, Tracked, Trainer
 from apaise_train.domain.runs import (
     GATE_ACTOR,
@@ -243,11 +243,17 @@ class Runner:
         self._others.promoter.nudge()
 
     def _judge(self, revision: str, material: _Material, outcome: Outcome) -> GateReport:
-        truth = [row.remove for row in material.holdout]
-        rivals = [Rival(gate.HOUSE, "house", outcome.house, tuple(range(len(truth))))]
+        # Rows learnt from count too, each read by a candidate that had not seen it: a holdout alone is small.
+        learnt = len(material.train)
+        truth = [row.remove for row in (*material.train, *material.holdout)]
+        candidate = _both(outcome.out_of_fold, outcome.candidate)
+        house = _both(outcome.house_taught, outcome.house)
+        rivals = [Rival(gate.HOUSE, "house", house, tuple(range(len(truth))))]
         if material.champion is not None and outcome.champion is not None:
-            rivals.append(Rival(gate.CHAMPION, material.champion.id, outcome.champion, material.unseen))
-        report = with_safety(gate.judge(truth, revision, outcome.candidate, rivals), suite_of(outcome.suite))
+            champion = replace(outcome.champion, scores=(0.0,) * learnt + outcome.champion.scores)
+            rows = tuple(learnt + row for row in material.unseen)
+            rivals.append(Rival(gate.CHAMPION, material.champion.id, champion, rows))
+        report = with_safety(gate.judge(truth, revision, candidate, rivals), suite_of(outcome.suite))
         aside = Judgement({review: Doubt(doubt) for review, doubt in material.manifest.aside}, {}).words()
         return replace(report, reasons=(*report.reasons, aside)) if aside else report
 
@@ -325,3 +331,8 @@ def _rows(wanted: tuple[ManifestRow, ...], found: dict[str, Example]) -> tuple[R
             )
         rows.append(Row(example.text, row.remove, example.labels, row.weight))
     return tuple(rows)
+
+
+def _both(learnt: Judged, held: Judged) -> Judged:
+    """One reader's scores of the rows learnt from, then of those held out."""
+    return Judged(learnt.scores + held.scores, held.threshold)

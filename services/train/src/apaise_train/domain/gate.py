@@ -46,7 +46,7 @@ class GateReport:
 
 @dataclass(frozen=True)
 class Rival:
-    """Who the candidate is compared with, and on which of the held-out rows (those it had not learnt from)."""
+    """Who the candidate is compared with, and on which of the rows (those it had not learnt from)."""
 
     who: str
     adapter: str
@@ -57,16 +57,16 @@ class Rival:
 def judge(truth: Sequence[bool], revision: str, candidate: Judged, rivals: Sequence[Rival]) -> GateReport:
     """Promote or refuse.
 
-    The rule: there are at least 20 held-out reviews with at least 5 of each decision; against every rival (the house,
+    The rule: there are at least 20 reviews with at least 5 of each decision; against every rival (the house,
     and the champion if there is one, on the rows the champion had not learnt from either) the candidate is better by
     0.01 of AUC of `remove`, and better at all in nine of ten resamples of those rows (paired bootstrap). Failing that,
     it ranks at least as well, is not 0.005 worse in 19 of 20 resamples, and is strictly better in macro-F1 at its own
     threshold. A tie is a refusal: what serves has served.
 
     Args:
-        truth: what people decided, per held-out row.
+        truth: what people decided, per row that the candidate is judged on: held out, or out of fold.
         revision: the candidate's.
-        candidate: its scores on all held-out rows.
+        candidate: its scores on all of them.
         rivals: the house first.
     """
     everything = tuple(range(len(truth)))
@@ -92,7 +92,7 @@ def _compare(ours: Score, theirs: Score, truth: Sequence[bool], gains: Sequence[
     lacking = max(MIN_JUDGED - len(truth), MIN_JUDGED_PER_CLASS - fewest, 0)
     if lacking or ours.auc is None or theirs.auc is None:
         return False, (
-            f"{against}: {len(truth)} held-out reviews are new to both, {fewest} of the rarer decision; at least "
+            f"{against}: {len(truth)} reviews are new to both, {fewest} of the rarer decision; at least "
             f"{MIN_JUDGED} and {MIN_JUDGED_PER_CLASS} are needed, so {lacking} more."
         )
     gain = ours.auc - theirs.auc
