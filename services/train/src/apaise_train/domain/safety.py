@@ -14,9 +14,10 @@ from typing import Final
 from apaise_train.domain.gate import CANDIDATE, CHAMPION, HOUSE, GateReport
 
 # Of a hundred messages that must go (or must stay), so many more may be read wrongly than by a rival. Set once from
-# what honest brands lose and a poisoned one does; docs/learning.md has the figures.
+# what honest brands lose and a poisoned one does; docs/learning.md has the figures. A strict brand may take down more:
+# the mesh caps what happens to complaints whatever the model says, and nothing gives back a threat let through.
 TOLERANCE_GOES: Final = 0.10
-TOLERANCE_STAYS: Final = 0.10
+TOLERANCE_STAYS: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
