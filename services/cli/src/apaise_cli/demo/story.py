@@ -293,7 +293,7 @@ def show_run(stage: Stage, run: train_pb.TrainingRun) -> None:
     told = stage.report.runs[brand]
     stage.out.print(
         f"[bold]{brand}[/]: {told['state']} after {told['seconds']} s, learnt from {run.n_corrections} reviews, "
-        f"judged on {run.n_holdout} later ones it never saw."
+        f"judged on {run.n_holdout} later ones it never saw and, out of fold, on the others."
     )
     shown = Table(box=None, padding=(0, 2))
     for heading in ("", "AUC", "macro-F1", "accuracy"):
