@@ -188,10 +188,14 @@ async def test_another_attempt_closes_the_first(registry: MlflowRegistry, tmp_pa
     assert MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(first.run).info.status == "FAILED"
 
 
-async def test_the_champion_can_be_none_from_the_start(registry: MlflowRegistry) -> None:
+async def test_the_champion_can_be_none_from_the_start(registry: MlflowRegistry, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
     await registry.begin(run_of())
     await registry.set_champion("acme", None)
     await registry.set_champion("never-trained", None)
+    models = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_registered_models()
+    assert not any(model.aliases for model in models)
 
 
 async def test_a_registry_that_is_away_is_unavailable(tmp_path: Path) -> None:
