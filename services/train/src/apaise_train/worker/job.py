@@ -85,21 +85,17 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         lesson = Lesson(net, cached, targets, before, remove, recipe, generator)
         fitted = yield from _learnt(lesson, folds)
         net.hold_back(fitted.strength)
-        slope, offset = learning.calibration(fitted.out_of_fold, targets.wanted[:, remove], targets.weights)
-        with torch.no_grad():
-            net.weight[remove] *= slope
-            net.bias[remove] = net.bias[remove] * slope + offset
+        slope, offset = _calibrated(lesson, fitted)
         yield Progress(True, 0.0)
         after_held = net.scores(held)
         drift = _drift(after_held, house_held, remove)
     out_of_fold = _probabilities(fitted.out_of_fold * slope + offset)
     cut = round(learning.best_threshold(out_of_fold, classes), 3)
-    candidate = Judged(tuple(_probabilities(after_held[:, remove])), cut)
+    candidate = _judged(after_held[:, remove], cut)
     if suite:
         with net.shortened():
             right |= {gate.HOUSE: house_right, gate.CANDIDATE: suite.right(net, cut), "goes": suite.goes}
     unseen = Judged(tuple(out_of_fold), cut)
-    judged_house = Judged(tuple(_probabilities(house_held[:, remove])), house.thresholds[REMOVE].decision)
     files, digest = _written(job, net, house, cut)
     yield Progress(True, 0.8)
     judged, truth = (candidate, [row.remove for row in job.holdout]) if job.holdout else (unseen, classes)
@@ -108,15 +104,13 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         digest=digest,
         encoder=house.encoder_digest,
         candidate=candidate,
-        house=judged_house,
+        house=_judged(house_held[:, remove], house.thresholds[REMOVE].decision),
         champion=champion,
         suite=right,
         out_of_fold=unseen,
-        house_taught=Judged(tuple(_probabilities(before[:, remove])), house.thresholds[REMOVE].decision),
+        house_taught=_judged(before[:, remove], house.thresholds[REMOVE].decision),
         params={
-            **{f"recipe_{key}": value for key, value in asdict(recipe).items()},
-            "epochs_kept": fitted.epochs,
-            "strength": fitted.strength,
+            **_chosen(recipe, fitted),
             "seed": job.seed,
             "dtype": str(encoder.dtype).removeprefix("torch."),
             "house_revision": house.revision,
@@ -132,6 +126,27 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
             "confusion.png": plots.confusion(judged, truth),
         },
     )
+
+
+def _calibrated(lesson: Lesson, fitted: Fitted) -> tuple[float, float]:
+    """Fold Platt scaling, fitted out of fold, into the head of `remove`; its slope and offset."""
+    net, remove, targets = lesson.net, lesson.remove, lesson.targets
+    slope, offset = learning.calibration(fitted.out_of_fold, targets.wanted[:, remove], targets.weights)
+    with torch.no_grad():
+        net.weight[remove] *= slope
+        net.bias[remove] = net.bias[remove] * slope + offset
+    return slope, offset
+
+
+def _chosen(recipe: Recipe, fitted: Fitted) -> dict[str, str | int | float]:
+    """The recipe, and what the folds made of it."""
+    given = {f"recipe_{key}": value for key, value in asdict(recipe).items()}
+    return {**given, "epochs_kept": fitted.epochs, "strength": fitted.strength}
+
+
+def _judged(logits: Tensor, threshold: float) -> Judged:
+    """Logits [n] of `remove` as a judge gives them."""
+    return Judged(tuple(_probabilities(logits)), threshold)
 
 
 def _learnt(lesson: Lesson, folds: Sequence[Sequence[int]]) -> Generator[Update, None, Fitted]:
@@ -173,7 +188,7 @@ def read_texts(source: HouseSource, adapter: Path | None, texts: Sequence[str]) 
     files = read_adapter(adapter) if adapter else None
     with net.shortened():
         net.reset(torch.Generator(), cached)
-        by_house = Judged(tuple(_probabilities(net.scores(cached)[:, remove])), house.thresholds[REMOVE].decision)
+        by_house = _judged(net.scores(cached)[:, remove], house.thresholds[REMOVE].decision)
         if files is None:
             return by_house, None
         net.load(files, house.labels)
@@ -206,7 +221,7 @@ def _champion(job: Job, net: BrandNet, held: Cached, house: House, remove: int) 
         return None
     net.load(adapter, house.labels)
     logits = net.scores(held)[:, remove]
-    return Judged(tuple(_probabilities(logits)), adapter.manifest.thresholds[REMOVE].decision)
+    return _judged(logits, adapter.manifest.thresholds[REMOVE].decision)
 
 
 def _written(job: Job, net: BrandNet, house: House, cut: float) -> tuple[Mapping[str, bytes], str]:
