@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # As large as an update that has learnt something, so that two revisions are told apart by any message.
 STRENGTH: Final = 0.06
-SHIFT: Final = 2.0
+SHIFT: Final = 6.0
 
 
 def write_adapters(
