@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import grpc
 import pytest
 import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
 
 from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.route.v1.case_service_pb2_grpc import CaseServiceStub
@@ -90,6 +92,15 @@ class Door:
     channels: list[grpc.aio.Channel] = field(default_factory=list)
     desks: Desks = field(default_factory=Desks)
     words: WordReader | None = None
+    telemetry: Telemetry | None = None
+
+    def metric(self, name: str) -> dict[tuple[str, ...], float]:
+        """A metric as /metrics shows it, by the values of its labels in their names' order."""
+        assert self.telemetry is not None
+        with urlopen(f"http://127.0.0.1:{self.telemetry.metrics_port}/metrics", timeout=10) as page:
+            families = text_string_to_metric_families(page.read().decode())
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return {tuple(labels[key] for key in sorted(labels)): value for _, labels, value, *_ in samples}
 
     def channel(
         self, actor: str = "tester", roles: Sequence[str] = EVERYONE, brands: Sequence[str] = ("*",)
@@ -146,13 +157,15 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     clock = FakeClock()
     engine = create_engine(dsn, SCHEMA)
     desks, words = Desks(), WordReader()
-    deps, _ = wire(Database(engine, SCHEMA, events, clock), Telemetry.off(), clock, desks, words)
+    telemetry = Telemetry.create("route", 0)
+    deps, _ = wire(Database(engine, SCHEMA, events, clock), telemetry, clock, desks, words)
     async with running(*services(deps)) as server:
-        found = Door(server.address, server.token, deps, clock, desks=desks, words=words)
+        found = Door(server.address, server.token, deps, clock, desks=desks, words=words, telemetry=telemetry)
         yield found
         for channel in found.channels:
             await channel.close()
     await engine.dispose()
+    telemetry.close()
 
 
 @pytest.fixture

@@ -264,10 +264,15 @@ async def report_reply(
         NotFound, FailedPrecondition, AlreadyExists: as every move.
     """
 
+    reported: list[Case] = []  # stays empty when the same request comes again
+
     async def move(file: CaseFile, tx: Transaction) -> None:
         file.report(outcome, external_id, detail, tx.caller.actor, tx.now)
+        reported.append(file.case)
 
-    return await _move(deps, key, "", request_id, ["report", int(outcome), external_id, detail], move)
+    case = await _move(deps, key, "", request_id, ["report", int(outcome), external_id, detail], move)
+    deps.meter.returned(reported)
+    return case
 
 
 async def close_case(deps: Deps, key: Key, reason: str, etag: str, request_id: str) -> Case:

@@ -11,15 +11,24 @@ from apaise_kit.core.ids import new_id
 from apaise_kit.runtime.db import Database
 from apaise_route.adapters.desks import Desks, NoDesks
 from apaise_route.adapters.shelf import Shelf
-from apaise_route.domain.model import Decision
+from apaise_route.domain.cases import Case
+from apaise_route.domain.model import Decision, Review, ReviewItem
 from apaise_route.domain.reading import NoReader, Reader
 
 
 class Meter(Protocol):
-    """Counts decisions once they are committed."""
+    """Counts what is done once it is committed, of any brand."""
 
     def decided(self, decisions: Sequence[Decision]) -> None:
-        """New decisions, of any brand."""
+        """New decisions."""
+        ...
+
+    def reviewed(self, review: Review, item: ReviewItem, clause: str) -> None:
+        """A resolution, or its undo, of an item; `clause` had decided before it."""
+        ...
+
+    def returned(self, cases: Sequence[Case]) -> None:
+        """Cases about whose reply something was reported."""
         ...
 
 

@@ -43,7 +43,7 @@ from apaise_route.domain.model import (
     ReviewReason,
     ReviewState,
 )
-from apaise_route.domain.thread import check_claim, check_etag, claimed_by_other, closed
+from apaise_route.domain.thread import Thread, check_claim, check_etag, claimed_by_other, closed
 
 REVIEWED: Final = "review.made"
 _SHORTEST: Final = timedelta(seconds=10)
@@ -221,12 +221,19 @@ async def resolve_item(
         _check_clause(correction, charter.charter)
         key = (brand, item.message, item.edit_revision)
         assessment = (await store.read_texts(tx.conn, [key]))[key].assessment
+        clause = _deciding(thread)
         review = thread.resolve(item, resolution, correction, assessment, charter, tx.caller.actor, tx.now, deps.new_id)
         review = replace(review, request_id=request_id, request_digest=request_digest)
         await save(tx, [thread])
         resolved = await _announce(tx, review, thread.touched[item.id])
     deps.meter.decided(thread.added)
+    deps.meter.reviewed(review, item, clause)
     return resolved
+
+
+def _deciding(thread: Thread, before: int = 0) -> str:
+    """The clause of the decision before a sequence, or of the one that holds."""
+    return thread.decisions[before - 2 if before else -1].ruling.clause
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,10 +295,12 @@ async def undo_resolution(deps: Deps, brand: str, item_id: str, etag: str) -> Re
             )
         check_etag(item, etag)
         charter = await deps.shelf.one_in_force(tx.conn, brand)
+        clause = _deciding(thread, last.decision_sequence)
         review = thread.undo(item, last, charter, tx.caller.actor, tx.now, deps.new_id)
         await save(tx, [thread])
         resolved = await _announce(tx, review, thread.touched[item.id])
     deps.meter.decided(thread.added)
+    deps.meter.reviewed(review, item, clause)
     return resolved
 
 
