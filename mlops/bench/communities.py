@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from mlops.house.rows import clean, folded, stable_number
 
 Decision = tuple[str, bool]
@@ -188,6 +190,30 @@ def learnt(folder: Path, out: Path) -> list[dict[str, Any]]:
     return found
 
 
+def by_others(folder: Path, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The documents, each with `anothers_auc`: the AUC on its holdout of the next trained brand's adapter.
+
+    An adapter that is good for everybody has learnt the task, not the brand.
+    """
+    from mlops.eval.figures import auc
+    from mlops.house import build_house
+    from mlops.house.reader import adapter_reader
+
+    house = build_house()
+    trained = [one for one in documents if one["candidate"]]
+    after = dict(zip((one["brand"] for one in trained), [*trained[1:], *trained[:1]], strict=True))
+    found = []
+    for one in documents:
+        value = None
+        if len(trained) > 1 and one["candidate"]:
+            rows = [json.loads(line) for line in (folder / one["brand"] / "holdout.jsonl").read_text().splitlines()]
+            reader = adapter_reader(house, Path(after[one["brand"]]["artefact"]))
+            scores = reader.probabilities([row["text"] for row in rows])[:, reader.labels.index("remove")]
+            value = auc(scores, np.array([row["remove"] for row in rows]))
+        found.append({**one, "anothers_auc": value})
+    return found
+
+
 def summary(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Wins over the house, mean gain, mean margin over the rival, and the losers: all, and those promoted."""
     trained = [one for one in documents if one["candidate"]]
@@ -199,6 +225,10 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "better_than_house": sum(gain > 0 for gain in gains),
         "mean_gain_auc": round(statistics.mean(gains), 4) if gains else None,
         "mean_margin_over_rival": _mean(one["candidate"]["auc"] - one["rival_auc"] for one in trained),
+        "mean_margin_over_anothers": _mean(
+            one["candidate"]["auc"] - one["anothers_auc"] for one in trained if one.get("anothers_auc") is not None
+        ),
+        "worse_than_anothers": sum(one["candidate"]["auc"] < (one.get("anothers_auc") or 0.0) for one in trained),
         "promoted": sum(one["gate"]["promoted"] for one in trained),
         "losers": len(losers),
         "losers_promoted": sum(one["gate"]["promoted"] for one in losers),
@@ -214,11 +244,14 @@ def _mean(values: Iterable[float]) -> float | None:
 
 def table(documents: Sequence[Mapping[str, Any]]) -> str:
     """Markdown, one community a row."""
-    lines = ["| community | house | candidate | gain | TF-IDF | gate | seconds |", "|---|---:|---:|---:|---:|---|---:|"]
+    lines = [
+        "| community | house | candidate | gain | TF-IDF | another's | gate | seconds |",
+        "|---|---:|---:|---:|---:|---:|---|---:|",
+    ]
     for one in documents:
         verdict = "promoted" if one["gate"]["promoted"] else "refused"
         candidate = one["candidate"] or {"auc": None}
-        figures = [one["house"]["auc"], candidate["auc"], one["gain_auc"], one["rival_auc"]]
+        figures = [one["house"]["auc"], candidate["auc"], one["gain_auc"], one["rival_auc"], one.get("anothers_auc")]
         shown = " | ".join("-" if value is None else f"{value:.3f}" for value in figures)
         lines.append(f"| {one['brand']} | {shown} | {verdict} | {one['seconds']:.0f} |")
     return "\n".join(lines)
@@ -239,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build(folder / "in", Path(options.data), options.corrections)
     if options.build:
         return 0
-    documents = learnt(folder / "in", folder / "out")
+    documents = by_others(folder / "in", learnt(folder / "in", folder / "out"))
     found = {"corrections": options.corrections, **summary(documents)}
     whole = json.dumps({**found, "brands": documents})
     sys.stdout.write(f"{whole}\n" if options.json else f"{table(documents)}\n\n{json.dumps(found)}\n")

@@ -44,7 +44,7 @@ def figures(scores: Floats, truth: Mask, threshold: float) -> Figures:
     said = scores >= threshold
     return Figures(
         n=len(scores),
-        auc=_auc(scores, truth),
+        auc=auc(scores, truth),
         accuracy=_rounded(np.mean(said == truth)),
         macro_f1=_rounded((_f1(said, truth) + _f1(~said, ~truth)) / 2),
         positive_recall=_recall(said, truth),
@@ -73,7 +73,8 @@ def expected_calibration_error(scores: Floats, truth: Mask, bins: int = ECE_BINS
     return float(sum(len(part) * abs(scores[part].mean() - truth[part].mean()) for part in parts) / len(scores))
 
 
-def _auc(scores: Floats, truth: Mask) -> float | None:
+def auc(scores: Floats, truth: Mask) -> float | None:
+    """Area under the ROC curve, four decimals; None with one class only."""
     from sklearn.metrics import roc_auc_score
 
     return _rounded(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None

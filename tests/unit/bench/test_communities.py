@@ -99,4 +99,10 @@ def test_the_summary_counts_wins_and_what_the_gate_missed() -> None:
     assert found["mean_margin_over_rival"] == pytest.approx(-0.0125)
     untrained = {**document("e", 0.9, False), "candidate": None, "gain_auc": None}
     assert summary([untrained])["mean_gain_auc"] is None
-    assert "| e | 0.700 | - | - | 0.750 | refused | 10 |" in table([untrained])
+    assert "| e | 0.700 | - | - | 0.750 | - | refused | 10 |" in table([untrained])
+
+
+def test_ones_own_adapter_is_compared_with_anothers() -> None:
+    own, other = document("a", 0.9, True), document("b", 0.8, True)
+    found = summary([{**own, "anothers_auc": 0.7}, {**other, "anothers_auc": 0.85}])
+    assert (found["mean_margin_over_anothers"], found["worse_than_anothers"]) == (0.075, 1)
