@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -68,8 +69,10 @@ def config(dsn: str, tiny: TinyHouse) -> ReplicaConfig:
 
 
 @asynccontextmanager
-async def in_process(engine: Any, store: PostgresStore, cache: Path, limits: Limits) -> AsyncIterator[LocalReader]:
-    replica = Replica(engine, Lanes(), store, cache, remembered=100, interval=0.2)
+async def in_process(
+    engine: Any, store: PostgresStore, cache: Path, limits: Limits, now: Callable[[], float] = time.monotonic
+) -> AsyncIterator[LocalReader]:
+    replica = Replica(engine, Lanes(), store, cache, remembered=100, interval=0.2, now=now)
     await replica.start()
     try:
         yield LocalReader(replica, limits)

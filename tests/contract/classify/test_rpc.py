@@ -275,6 +275,7 @@ async def test_another_brands_things_do_not_exist(up: Up) -> None:
         "GetAdapter": pb.GetAdapterRequest(name=name),
         "ListAdapters": pb.ListAdaptersRequest(parent="brands/theirs"),
         "SetCanary": pb.SetCanaryRequest(parent="brands/theirs"),
+        "GetCanary": pb.GetCanaryRequest(parent="brands/theirs"),
         "PutPrecedents": pb.PutPrecedentsRequest(parent="brands/theirs", precedents=[precedent("theirs", 1, "a")]),
         "DeletePrecedents": pb.DeletePrecedentsRequest(parent="brands/theirs", names=["brands/theirs/precedents/r1"]),
     }

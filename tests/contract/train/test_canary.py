@@ -15,6 +15,7 @@ from apaise_kit.core.caller import acting_as, system_caller
 from apaise_kit.core.errors import FailedPrecondition, Reason, Unavailable
 from apaise_train.adapters import store
 from apaise_train.domain.corrections import Correction
+from apaise_train.domain.health import Arm
 from apaise_train.domain.sequential import MIN_REVIEWED
 from apaise_train.runner import Limits
 from apaise_train.testing import examples
@@ -180,6 +181,51 @@ async def test_another_revision_takes_its_place(mesh: Mesh) -> None:
 
     await until(tried)
     assert (await current(mesh, first)).state == S.RUN_STATE_REFUSED
+
+
+async def test_one_that_fails_is_ended_at_once_whatever_reviews_say(mesh: Mesh) -> None:
+    run = await on_trial(mesh)
+    await review(mesh, "house", 150, 3)
+    mesh.serving.arms = Arm(reads=40, failures=5), Arm(reads=160)
+
+    async def ended() -> bool:
+        return (await current(mesh, run)).state == S.RUN_STATE_REFUSED
+
+    await until(ended)
+    last = (await ledger(mesh))[-1]
+    assert (last.kind, last.adapter, last.actor) == (K.LEDGER_KIND_CANARY_ENDED, run.adapter, "apaise")
+    assert last.reason == "The canary fails: it could not read 5 of 40 messages, the champion 0 of 160."
+    assert (await current(mesh, run)).canary_standing == last.reason
+
+    async def told() -> bool:
+        return mesh.serving.trials["acme"] is None
+
+    await until(told)
+    assert mesh.serving.serving == {}
+
+
+async def test_one_that_is_slow_is_ended_too(mesh: Mesh) -> None:
+    run = await on_trial(mesh)
+    mesh.serving.arms = Arm(900, 0, 900, p90=0.5, p95=0.6), Arm(900, 0, 900, p90=0.1, p95=0.2)
+
+    async def ended() -> bool:
+        return (await current(mesh, run)).state == S.RUN_STATE_REFUSED
+
+    await until(ended)
+    assert (await ledger(mesh))[-1].reason.startswith("The canary is slow")
+
+
+async def test_counts_of_another_revision_judge_nothing(mesh: Mesh) -> None:
+    mesh.serving.counted = "r0-before"
+    mesh.serving.arms = Arm(reads=40, failures=40), Arm(reads=160)
+    run = await on_trial(mesh)
+    await review(mesh, "house", 3, 0)
+
+    async def looked() -> bool:
+        return "the champion in 0 of 3" in (await current(mesh, run)).canary_standing
+
+    await until(looked)
+    assert (await current(mesh, run)).state == S.RUN_STATE_CANARY
 
 
 async def test_one_that_serving_refuses_is_ended_and_the_ledger_says_why(mesh: Mesh) -> None:

@@ -13,6 +13,7 @@ import pytest
 from apaise_classify.adapters.batching import Limits
 from apaise_classify.adapters.local import LocalReader
 from apaise_classify.domain.adapters import Report, Revision, Wish
+from apaise_classify.domain.arms import Counted
 from apaise_classify.domain.ports import PrecedentSet
 from apaise_classify.domain.reading import HOUSE, Row
 from apaise_classify.serving.engine import Engine
@@ -47,6 +48,9 @@ class Wishes:
         async with self._changed:
             self.reached.update({report.brand: report for report in changed})
             self._changed.notify_all()
+
+    async def count(self, replica: str, counted: Sequence[Counted]) -> None:
+        assert not counted, "nothing is on trial here"
 
     async def reach(self, brand: str, generation: int) -> None:
         def reached() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from apaise_classify.domain.adapters import MAX_SHARE, Adapter, AdapterState, Progress, Revision, Wish, refusal
+from apaise_classify.domain.arms import Arms
 from apaise_classify.domain.assessment import Assessment, assess
 from apaise_classify.domain.ports import AdapterStore, Place, PrecedentStore, Reader
 from apaise_classify.domain.precedents import Precedent, check_labels, revision_of
@@ -182,6 +183,11 @@ async def set_canary(
         await asyncio.sleep(delay)
         delay = min(_LONGEST_LOOK, delay * 1.5)
     return generation
+
+
+async def get_canary(store: AdapterStore, brand: str) -> tuple[Wish, Arms] | None:
+    """A brand's canary and how it fares; None without one."""
+    return await store.canary(brand)
 
 
 async def get_adapter(store: AdapterStore, brand: str, revision: str) -> Adapter:

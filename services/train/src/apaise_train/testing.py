@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from apaise_kit.core.errors import ApaiseError
 from apaise_train.domain.examples import Example, Manifest
+from apaise_train.domain.health import Arm, Health
 from apaise_train.domain.jobs import HouseSource, Job, Judged, Outcome, Progress, Update
 from apaise_train.domain.ports import Followed, ReviewKind, Tracked
 from apaise_train.domain.runs import Revision, Run
@@ -137,6 +138,8 @@ class FakeServing:
     serving: dict[str, str | None] = field(default_factory=dict)
     calls: list[str | None] = field(default_factory=list)
     trials: dict[str, tuple[str, float] | None] = field(default_factory=dict)
+    counted: str = ""
+    arms: tuple[Arm, Arm] = (Arm(), Arm())
 
     async def trial(self, brand: str, revision: Revision | None, share: float, request_id: str) -> None:
         if self.down is not None:
@@ -144,6 +147,12 @@ class FakeServing:
         if revision is not None and revision.id in self.refuses:
             raise self.refuses[revision.id]
         self.trials[brand] = (revision.id, share) if revision else None
+
+    async def health(self, brand: str) -> Health | None:
+        if self.down is not None:
+            raise self.down
+        trial = self.trials.get(brand)
+        return Health(self.counted or trial[0], *self.arms) if trial else None
 
     async def serve(self, brand: str, revision: Revision | None, request_id: str) -> None:
         self.calls.append(revision.id if revision else None)

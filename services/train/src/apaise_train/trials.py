@@ -1,7 +1,8 @@
 """The loop that tries revisions on a share of the traffic, and ends a trial when reviews have told.
 
-Judged on audit items only: messages drawn at random from what needed nobody. What people went to look at because the
-machine was unsure, or because someone complained, tells nothing of how often it is wrong.
+Whether it decides well is judged on audit items only: messages drawn at random from what needed nobody. What people
+went to look at because the machine was unsure, or because someone complained, tells nothing of how often it is wrong.
+Whether it fails or is slow is seen in what serving counts, and no review is waited for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from apaise_kit.core.names import ADAPTER
 from apaise_kit.runtime.db import Database, Transaction
 from apaise_kit.runtime.logs import get_logger
 from apaise_train.adapters import store
+from apaise_train.domain.health import illness
 from apaise_train.domain.ports import Trying
 from apaise_train.domain.runs import GATE_ACTOR, Canary, LedgerKind, RunState, champions
 from apaise_train.domain.sequential import CanaryReport, Tally, Verdict, judge_canary
@@ -53,7 +55,7 @@ class Trials:
         try:
             if canary.owed:
                 await self._tell(canary)
-            if canary.revision is not None:
+            if canary.revision is not None and not await self._ended_ill(canary, canary.revision):
                 await self._judge(canary, canary.revision)
         except TRANSIENT as error:
             _log.info("canary_waits", brand=canary.brand, reason=error.reason.value)
@@ -68,6 +70,14 @@ class Trials:
         await self._serving.trial(canary.brand, revision, canary.share, f"ledger-{canary.entry}")
         async with self._db.write() as tx:
             await store.told_canary(tx.conn, canary)
+
+    async def _ended_ill(self, canary: Canary, revision: str) -> bool:
+        """Whether it failed or was slow, and is no canary any more."""
+        health = await self._serving.health(canary.brand)
+        why = illness(health) if health is not None and health.revision == revision else None
+        if why is not None:
+            await self._end(canary, why)
+        return why is not None
 
     async def _judge(self, canary: Canary, revision: str) -> None:
         async with self._db.read() as conn:
@@ -94,8 +104,12 @@ class Trials:
         async with self._db.write() as tx:
             await store.lock_brand(tx.conn, canary.brand)
             current = await store.find_canary(tx.conn, canary.brand)
-            if current is not None and current.entry == canary.entry:
-                await end_canary(tx, canary.brand, reason)
+            if current is None or current.entry != canary.entry:
+                return
+            await end_canary(tx, canary.brand, reason)
+            over = await store.find_canary(tx.conn, canary.brand)
+        if over is not None:
+            await self._tell(over)
 
     async def _promote(self, canary: Canary, revision: str, reason: str) -> None:
         async with self._db.write() as tx:

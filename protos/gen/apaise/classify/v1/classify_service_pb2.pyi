@@ -6,6 +6,7 @@ isort:skip_file
 from apaise.type.v1 import assessment_pb2 as _assessment_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -837,3 +838,111 @@ class SetCanaryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetCanaryResponse: _TypeAlias = SetCanaryResponse  # noqa: Y015
+
+@_typing.final
+class GetCanaryRequest(_message.Message):
+    """GetCanary's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCanaryRequest: _TypeAlias = GetCanaryRequest  # noqa: Y015
+
+@_typing.final
+class CanaryArm(_message.Message):
+    """How one side of a trial has read so far, in all replicas together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    TIMED_FIELD_NUMBER: _builtins.int
+    P90_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    reads: _builtins.int
+    """Messages it was given to read."""
+    failures: _builtins.int
+    """Those of them it could not read: the pass broke, or a score was no number. A message that the canary could not read
+    was read as the rest of the brand is.
+    """
+    timed: _builtins.int
+    """Messages read afresh, whose times are counted below; what a replica remembered is not timed."""
+    @_builtins.property
+    def p90(self) -> _duration_pb2.Duration:
+        """Nine in ten of the timed messages took no longer in a replica, to a quarter."""
+
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration:
+        """Nineteen in twenty took no longer."""
+
+    def __init__(
+        self,
+        *,
+        reads: _builtins.int = ...,
+        failures: _builtins.int = ...,
+        timed: _builtins.int = ...,
+        p90: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["p90", b"p90", "p95", b"p95"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "p90", b"p90", "p95", b"p95", "reads", b"reads", "timed", b"timed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanaryArm: _TypeAlias = CanaryArm  # noqa: Y015
+
+@_typing.final
+class GetCanaryResponse(_message.Message):
+    """GetCanary's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADAPTER_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    CHAMPION_FIELD_NUMBER: _builtins.int
+    adapter: _builtins.str
+    """The revision on trial; empty when there is none."""
+    share: _builtins.float
+    """Share of the brand's messages it reads."""
+    generation: _builtins.int
+    """As SetCanary answered it. What is counted begins anew with each."""
+    @_builtins.property
+    def canary(self) -> Global___CanaryArm:
+        """The revision on trial."""
+
+    @_builtins.property
+    def champion(self) -> Global___CanaryArm:
+        """What reads the rest of the brand's messages."""
+
+    def __init__(
+        self,
+        *,
+        adapter: _builtins.str = ...,
+        share: _builtins.float = ...,
+        generation: _builtins.int = ...,
+        canary: Global___CanaryArm | None = ...,
+        champion: Global___CanaryArm | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "champion", b"champion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "canary", b"canary", "champion", b"champion", "generation", b"generation", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCanaryResponse: _TypeAlias = GetCanaryResponse  # noqa: Y015

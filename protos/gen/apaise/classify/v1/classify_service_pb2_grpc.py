@@ -66,6 +66,11 @@ class ClassifyServiceStub:
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.SerializeToString,
                 response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.FromString,
                 _registered_method=True)
+        self.GetCanary = channel.unary_unary(
+                '/apaise.classify.v1.ClassifyService/GetCanary',
+                request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetCanaryRequest.SerializeToString,
+                response_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetCanaryResponse.FromString,
+                _registered_method=True)
         self.GetAdapter = channel.unary_unary(
                 '/apaise.classify.v1.ClassifyService/GetAdapter',
                 request_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetAdapterRequest.SerializeToString,
@@ -136,6 +141,13 @@ class ClassifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCanary(self, request, context):
+        """Reads a brand's canary and how it fares beside what reads the rest of the brand's messages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAdapter(self, request, context):
         """Reads one revision and its state.
         """
@@ -198,6 +210,11 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
                     servicer.SetCanary,
                     request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.FromString,
                     response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.SerializeToString,
+            ),
+            'GetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCanary,
+                    request_deserializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetCanaryRequest.FromString,
+                    response_serializer=apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetCanaryResponse.SerializeToString,
             ),
             'GetAdapter': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAdapter,
@@ -384,6 +401,33 @@ class ClassifyService:
             '/apaise.classify.v1.ClassifyService/SetCanary',
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryRequest.SerializeToString,
             apaise_dot_classify_dot_v1_dot_classify__service__pb2.SetCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.classify.v1.ClassifyService/GetCanary',
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetCanaryRequest.SerializeToString,
+            apaise_dot_classify_dot_v1_dot_classify__service__pb2.GetCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

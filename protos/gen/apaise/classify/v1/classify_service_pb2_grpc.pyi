@@ -49,6 +49,8 @@ class ClassifyServiceStub:
     """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
     same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
     """
+    GetCanary: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.GetCanaryRequest, _classify_service_pb2.GetCanaryResponse]
+    """Reads a brand's canary and how it fares beside what reads the rest of the brand's messages."""
     GetAdapter: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.GetAdapterRequest, _classify_service_pb2.GetAdapterResponse]
     """Reads one revision and its state."""
     ListAdapters: _grpc.UnaryUnaryMultiCallable[_classify_service_pb2.ListAdaptersRequest, _classify_service_pb2.ListAdaptersResponse]
@@ -82,6 +84,8 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
     same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
     """
+    GetCanary: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.GetCanaryRequest, _classify_service_pb2.GetCanaryResponse]  # type: ignore[assignment]
+    """Reads a brand's canary and how it fares beside what reads the rest of the brand's messages."""
     GetAdapter: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.GetAdapterRequest, _classify_service_pb2.GetAdapterResponse]  # type: ignore[assignment]
     """Reads one revision and its state."""
     ListAdapters: _aio.UnaryUnaryMultiCallable[_classify_service_pb2.ListAdaptersRequest, _classify_service_pb2.ListAdaptersResponse]  # type: ignore[assignment]
@@ -148,6 +152,14 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Has a revision read a share of its brand's messages, or none any more. Which ones depends on the message alone: the
         same text is always read by the same revision. Answers once a replica serves it; the rest is read as before.
         """
+
+    @_abc_1.abstractmethod
+    def GetCanary(
+        self,
+        request: _classify_service_pb2.GetCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classify_service_pb2.GetCanaryResponse, _abc.Awaitable[_classify_service_pb2.GetCanaryResponse]]:
+        """Reads a brand's canary and how it fares beside what reads the rest of the brand's messages."""
 
     @_abc_1.abstractmethod
     def GetAdapter(

@@ -14,7 +14,16 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apaise_classify.adapters.precedents import PostgresPrecedents, changed_sets
-from apaise_classify.adapters.tables import SCHEMA, adapters, canaries, events, replicas, reports, wishes
+from apaise_classify.adapters.tables import (
+    SCHEMA,
+    adapters,
+    canaries,
+    canary_counts,
+    events,
+    replicas,
+    reports,
+    wishes,
+)
 from apaise_classify.domain.adapters import (
     Adapter,
     AdapterState,
@@ -27,6 +36,7 @@ from apaise_classify.domain.adapters import (
     same_content,
     settlement,
 )
+from apaise_classify.domain.arms import Arm, Arms, Counted, added
 from apaise_classify.domain.ports import Place, PrecedentSet
 from apaise_classify.domain.reading import HOUSE
 from apaise_kit.core.clock import Clock
@@ -133,6 +143,7 @@ class PostgresStore:
                 return int(current.generation)
             generation = int(current.generation) + 1
             await tx.conn.execute(update(canaries).where(mine).values(**wanted, generation=generation))
+            await tx.conn.execute(delete(canary_counts).where(canary_counts.c.brand == brand))
             payload = {"generation": generation, "per_mille": round(1000 * wanted["share"])}
             payload |= {"request": _token(request_id)}
             tx.record("canary.wished", _resource(brand, wanted["revision"]), brand, payload)
@@ -145,6 +156,16 @@ class PostgresStore:
             if current != generation:
                 raise Aborted("Another canary of this brand took its place, or it was ended.")
             return settlement(generation, await _live_reports(conn, canary_lane(brand)))
+
+    async def canary(self, brand: str) -> tuple[Wish, Arms] | None:
+        """See `AdapterStore.canary`."""
+        async with self._db.read() as conn:
+            row = (await conn.execute(_CANARIES.where(canaries.c.brand == brand))).first()
+            if row is None:
+                return None
+            mine = and_(canary_counts.c.brand == brand, canary_counts.c.generation == row.generation)
+            counts = (await conn.execute(select(canary_counts).where(mine))).all()
+        return _canary(row), Arms(*(added(_arm(count) for count in counts if count.arm == arm) for arm in Arms._fields))
 
     async def unsettled(self) -> list[Wish]:
         """See `AdapterStore.unsettled`."""
@@ -182,6 +203,23 @@ class PostgresStore:
     async def changed_precedents(self, encoder: str, known: Mapping[str, int]) -> list[PrecedentSet]:
         """See `ReplicaStore.changed_precedents`."""
         return await changed_sets(self._db, encoder, known)
+
+    async def count(self, replica: str, counted: Sequence[Counted]) -> None:
+        """See `ReplicaStore.count`."""
+        said = postgresql.insert(canary_counts)
+        columns = ("generation", "reads", "failures", "times")
+        upsert = said.on_conflict_do_update(
+            index_elements=["brand", "replica", "arm"], set_={name: said.excluded[name] for name in columns}
+        )
+        with store_errors():
+            async with self._db.engine.begin() as conn:
+                # A canary that ends waits for this, and sweeps it away: nothing stays behind of one that is no more.
+                wanted = canaries.c.brand.in_([each.brand for each in counted])
+                rows = await conn.execute(_CANARIES.where(wanted).with_for_update(read=True))
+                now = {row.brand: row.generation for row in rows}
+                current = [each for each in counted if now.get(each.brand) == each.generation]
+                if current:
+                    await conn.execute(upsert, [row for each in current for row in _count_rows(replica, each)])
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:
         """See `ReplicaStore.report`."""
@@ -363,6 +401,25 @@ def _canary(row: Row[Any]) -> Wish:
     lane = canary_lane(row.brand)
     revision = Revision(lane, row.revision, row.artifact_uri, row.digest, row.encoder)
     return Wish(lane, revision, row.generation, row.share)
+
+
+def _arm(row: Row[Any]) -> Arm:
+    return Arm(row.reads, row.failures, tuple(row.times))
+
+
+def _count_rows(replica: str, counted: Counted) -> list[dict[str, Any]]:
+    return [
+        {
+            "brand": counted.brand,
+            "replica": replica,
+            "arm": name,
+            "generation": counted.generation,
+            "reads": arm.reads,
+            "failures": arm.failures,
+            "times": list(arm.times),
+        }
+        for name, arm in counted.arms._asdict().items()
+    ]
 
 
 def _report_row(replica: str, report: Report) -> dict[str, Any]:

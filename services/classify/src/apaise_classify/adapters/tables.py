@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Table, Text, false
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from apaise_kit.runtime.db import events_table, metadata_for
@@ -83,6 +83,19 @@ canaries: Final = Table(
     Column("encoder", Text, nullable=False),
     Column("share", Double, nullable=False),
     Column("generation", BigInteger, nullable=False),
+)
+
+# What each replica counted of a canary since it began. A replica that has gone leaves what it saw.
+canary_counts: Final = Table(
+    "canary_counts",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("replica", Text, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("reads", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("times", ARRAY(BigInteger), nullable=False),
 )
 
 # Resolved messages that decide their near-duplicates; `id` is the review's.

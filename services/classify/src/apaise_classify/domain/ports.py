@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from apaise_classify.domain.adapters import Adapter, Report, Revision, Settlement, Wish
+from apaise_classify.domain.arms import Arms, Counted
 from apaise_classify.domain.precedents import Precedent
 from apaise_classify.domain.reading import Reading, Row, Vectors
 
@@ -100,6 +101,10 @@ class AdapterStore(Protocol):
         """
         ...
 
+    async def canary(self, brand: str) -> tuple[Wish, Arms] | None:
+        """A brand's canary and how it fares, by what every replica has counted since it began; None without one."""
+        ...
+
     async def unsettled(self) -> list[Wish]:
         """Wishes nobody has concluded on, of all brands: a caller may have died waiting."""
         ...
@@ -151,6 +156,10 @@ class ReplicaStore(Protocol):
 
     async def wishes(self) -> list[Wish]:
         """Every brand's wish, and every canary's."""
+        ...
+
+    async def count(self, replica: str, counted: Sequence[Counted]) -> None:
+        """Write what this replica has counted of canaries; a canary that is no more is passed over."""
         ...
 
     async def report(self, replica: str, encoder: str, changed: Sequence[Report]) -> None:

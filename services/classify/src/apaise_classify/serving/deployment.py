@@ -52,9 +52,16 @@ class ReaderReplica:
         self._store = PostgresStore.open(config.dsn.get_secret_value(), pool_size=2)
         lanes = Lanes(config.lanes, config.threads)
         engine = await lanes.run(lambda: build_engine(config))
-        tiers = {"keep": config.keep, "room": config.room, "remembered": config.remembered}
         self._replica = Replica(
-            engine, lanes, self._store, config.cache, **tiers, nearness=config.nearness, interval=config.interval
+            engine,
+            lanes,
+            self._store,
+            config.cache,
+            keep=config.keep,
+            room=config.room,
+            remembered=config.remembered,
+            nearness=config.nearness,
+            interval=config.interval,
         )
         await self._replica.start()
 

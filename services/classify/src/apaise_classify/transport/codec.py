@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from apaise.classify.v1 import classify_service_pb2 as pb
 from apaise.type.v1 import assessment_pb2
-from apaise_classify.domain.adapters import Adapter, AdapterState, Revision
+from apaise_classify.domain.adapters import Adapter, AdapterState, Revision, Wish, brand_of_lane
+from apaise_classify.domain.arms import Arm, Arms, percentile
 from apaise_classify.domain.assessment import Assessment
 from apaise_classify.domain.ports import Place
 from apaise_classify.domain.precedents import Precedent
@@ -97,6 +98,28 @@ def canary(request: pb.SetCanaryRequest) -> tuple[str, Revision | None]:
     if given.brand != brand:
         raise invalid_field("adapter.name", "must belong to the brand in parent")
     return brand, given
+
+
+def canary_response(found: tuple[Wish, Arms] | None) -> pb.GetCanaryResponse:
+    """A canary and how it fares, or nothing."""
+    if found is None:
+        return pb.GetCanaryResponse()
+    wish, arms = found
+    assert wish.revision is not None
+    return pb.GetCanaryResponse(
+        adapter=ADAPTER.format(brand_of_lane(wish.brand), wish.revision.id),
+        share=wish.share,
+        generation=wish.generation,
+        canary=_arm(arms.canary),
+        champion=_arm(arms.champion),
+    )
+
+
+def _arm(arm: Arm) -> pb.CanaryArm:
+    made = pb.CanaryArm(reads=arm.reads, failures=arm.failures, timed=arm.timed)
+    made.p90.FromTimedelta(timedelta(seconds=percentile(arm.times, 0.9)))
+    made.p95.FromTimedelta(timedelta(seconds=percentile(arm.times, 0.95)))
+    return made
 
 
 def rollback_target(request: pb.RollbackAdapterRequest) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from apaise_classify import app
 from apaise_classify.domain.ports import AdapterStore, PrecedentStore, Reader
 from apaise_classify.transport import codec
 from apaise_kit.core.caller import current_caller
-from apaise_kit.core.names import ADAPTER
+from apaise_kit.core.names import ADAPTER, parse_brand
 
 SERVICE = "apaise.classify.v1.ClassifyService"
 
@@ -55,6 +55,10 @@ class ClassifyServicer(rpc.ClassifyServiceServicer):
         brand, revision = codec.canary(request)
         generation = await app.set_canary(self._store, self._reader, brand, revision, request.share, request.request_id)
         return pb.SetCanaryResponse(generation=generation)
+
+    async def GetCanary(self, request: pb.GetCanaryRequest, context: Any) -> pb.GetCanaryResponse:
+        """How a brand's canary fares."""
+        return codec.canary_response(await app.get_canary(self._store, parse_brand(request.parent, "parent")))
 
     async def GetAdapter(self, request: pb.GetAdapterRequest, context: Any) -> pb.GetAdapterResponse:
         """One revision."""

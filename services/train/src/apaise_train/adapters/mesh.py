@@ -19,12 +19,14 @@ from apaise_kit.core.names import ADAPTER, BRAND, MESSAGE, PRECEDENT
 from apaise_kit.runtime.status import failure_of
 from apaise_train.domain.corrections import DANGERS, Correction
 from apaise_train.domain.examples import Example, weight_of
+from apaise_train.domain.health import Arm, Health
 from apaise_train.domain.ports import Followed, ReviewKind
 from apaise_train.domain.runs import Revision
 
 # A replica reads, checks and warms the adapter before it answers; the first one also builds the pool.
 _ACTIVATE_SECONDS: Final = 60.0
 _PRECEDENT_SECONDS: Final = 30.0
+_HEALTH_SECONDS: Final = 5.0
 T = TypeVar("T")
 _LEARNT_FROM: Final = frozenset({review_pb.RESOLUTION_CONFIRM, review_pb.RESOLUTION_CORRECT})
 
@@ -182,6 +184,20 @@ class GrpcServing:
             await self._stub.SetCanary(request, timeout=_ACTIVATE_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise failure_of(error).as_error() from None
+
+    async def health(self, brand: str) -> Health | None:
+        """See `Trying.health`."""
+        request = classify_pb.GetCanaryRequest(parent=BRAND.format(brand))
+        try:
+            found = await self._stub.GetCanary(request, timeout=_HEALTH_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error).as_error() from None
+        return Health(_last(found.adapter), _arm(found.canary), _arm(found.champion)) if found.adapter else None
+
+
+def _arm(arm: classify_pb.CanaryArm) -> Arm:
+    seconds = (each.ToTimedelta().total_seconds() for each in (arm.p90, arm.p95))
+    return Arm(arm.reads, arm.failures, arm.timed, *seconds)
 
 
 def _adapter(revision: Revision) -> classify_pb.Adapter:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from apaise_train.domain.corrections import Correction
 from apaise_train.domain.examples import Example, Manifest
+from apaise_train.domain.health import Health
 from apaise_train.domain.jobs import Job, Outcome, Update
 from apaise_train.domain.runs import Revision, Run
 
@@ -144,6 +145,14 @@ class Trying(Protocol):
 
         Raises:
             FailedPrecondition: it was refused (ADAPTER_…).
+            Unavailable: no answer; ask again.
+        """
+        ...
+
+    async def health(self, brand: str) -> Health | None:
+        """How the brand's canary fares beside what reads the rest; None without one.
+
+        Raises:
             Unavailable: no answer; ask again.
         """
         ...
