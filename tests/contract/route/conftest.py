@@ -143,7 +143,7 @@ class Door:
 
 @pytest_asyncio.fixture
 async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
-    """The service under test."""
+    """The service under test; a module's SECOND_LOOKS is its share of second looks."""
     address = os.environ.get("APAISE_TEST_ROUTE")
     if address:
         file = Path(os.environ["APAISE_TEST_TOKENS"])
@@ -158,7 +158,8 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     engine = create_engine(dsn, SCHEMA)
     desks, words = Desks(), WordReader()
     telemetry = Telemetry.create("route", 0)
-    deps, _ = wire(Database(engine, SCHEMA, events, clock), telemetry, clock, desks, words)
+    shared = getattr(request.module, "SECOND_LOOKS", 0.0)
+    deps, _ = wire(Database(engine, SCHEMA, events, clock), telemetry, clock, desks, words, shared)
     async with running(*services(deps)) as server:
         found = Door(server.address, server.token, deps, clock, desks=desks, words=words, telemetry=telemetry)
         yield found

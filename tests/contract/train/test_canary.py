@@ -149,6 +149,26 @@ async def test_what_people_went_to_look_at_and_what_was_undone_judge_nothing(mes
     await until(said)
 
 
+async def test_an_item_asked_about_twice_counts_once_by_the_blind_word(mesh: Mesh) -> None:
+    run = await on_trial(mesh)
+    canary = revision_of(run)
+    await review(mesh, "house", 150, 0)
+    # The first person saw nothing wrong with any; the second, who was not told, with each.
+    await review(mesh, canary, 150, 0, second_look=True)
+
+    async def none_yet() -> bool:
+        return (await current(mesh, run)).canary_standing.startswith(f"{MIN_REVIEWED} more reviewed items")
+
+    await until(none_yet)
+    await review(mesh, canary, 110, 10, start=1000, reason="SECOND_LOOK")
+
+    async def ended() -> bool:
+        return (await current(mesh, run)).state == S.RUN_STATE_REFUSED
+
+    await until(ended)
+    assert "wrong in 110 of 110 reviewed items" in (await ledger(mesh))[-1].reason
+
+
 async def test_a_rollback_ends_the_trial_at_once(mesh: Mesh) -> None:
     run = await on_trial(mesh)
     await roll_back(mesh, house=True)

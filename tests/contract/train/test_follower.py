@@ -190,11 +190,23 @@ async def test_every_review_is_on_record_for_ever_also_one_that_teaches_nothing(
             await conn.rollback()
 
 
-@pytest.mark.parametrize("changes", [{"resolution": review_pb.RESOLUTION_SKIP}, {"text": ""}])
-def test_skips_and_texts_that_may_not_train_teach_nothing(changes: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{"resolution": review_pb.RESOLUTION_SKIP}, {"text": ""}, {"reason": review_pb.REVIEW_REASON_SECOND_LOOK}],
+)
+def test_skips_second_looks_and_texts_that_may_not_train_teach_nothing(changes: dict[str, object]) -> None:
     step = followed_from(response(**changes))
     assert step.kind is ReviewKind.NOTHING
     assert step.cursor == "c7"
+
+
+def test_a_second_look_is_on_record_and_so_is_that_it_was_asked_for() -> None:
+    asked = followed_from(response(second_look=True)).correction
+    made = followed_from(response(reason=review_pb.REVIEW_REASON_SECOND_LOOK)).correction
+    assert asked is not None
+    assert made is not None
+    assert (asked.reason, asked.second_look) == ("AUDIT", True)
+    assert (made.reason, made.second_look, made.adapter) == ("SECOND_LOOK", False, "r3")
 
 
 def test_an_undo_names_what_it_takes_back() -> None:

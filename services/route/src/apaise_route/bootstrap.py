@@ -56,12 +56,18 @@ def services(deps: Deps) -> list[Service]:
 
 
 def wire(
-    db: Database, telemetry: Telemetry, clock: Clock, desks: Desks | None = None, reader: Reader | None = None
+    db: Database,
+    telemetry: Telemetry,
+    clock: Clock,
+    desks: Desks | None = None,
+    reader: Reader | None = None,
+    second_looks: float = 0.0,
 ) -> tuple[Deps, Metrics]:
     """What use cases need, over a database that is there or will be."""
     shelf = Shelf()
     metrics = Metrics(telemetry.meter, shelf.default.charter)
-    return Deps(db, shelf, metrics, clock, NoDesks() if desks is None else desks, reader or NoReader()), metrics
+    others = (NoDesks() if desks is None else desks, reader or NoReader(), second_looks)
+    return Deps(db, shelf, metrics, clock, *others), metrics
 
 
 def _webhooks(deps: Deps, settings: RouteSettings) -> WebhookServer | None:
@@ -77,7 +83,8 @@ async def main() -> None:
     clock = SystemClock()
     db = Database(engine, SCHEMA, events, clock)
     classify = open_channel(settings.classify_address, settings.service_token, telemetry=telemetry)
-    deps, metrics = wire(db, telemetry, clock, DeskFile(settings.desks_file), GrpcReader(classify))
+    desks, reader = DeskFile(settings.desks_file), GrpcReader(classify)
+    deps, metrics = wire(db, telemetry, clock, desks, reader, settings.second_look_share)
     post, webhooks = Poster(), _webhooks(deps, settings)
     server = build_server(settings, services(deps), tokens=TokenFile(settings.tokens_file), telemetry=telemetry)
 

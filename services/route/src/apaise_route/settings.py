@@ -18,6 +18,12 @@ class RouteSettings(KitSettings):
     retention_check_seconds: float = Field(
         3600.0, gt=0, description="How often events older than the streams' 30 days are forgotten, seconds."
     )
+    second_look_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of resolved audit items that a second person is asked to look at, without the first answer.",
+    )
     desks_file: Path = Field(
         Path("desks.yaml"),
         description="YAML file of the brands' desks: where their cases go, with which secret; re-read when it changes.",

@@ -1,7 +1,8 @@
 """The loop that tries revisions on a share of the traffic, and ends a trial when reviews have told.
 
-Whether it decides well is judged on audit items only: messages drawn at random from what needed nobody. What people
-went to look at because the machine was unsure, or because someone complained, tells nothing of how often it is wrong.
+Whether it decides well is judged on audit items only, messages drawn at random from what needed nobody, and on the
+blind second looks drawn from those. What people went to look at because the machine was unsure, or because someone
+complained, tells nothing of how often it is wrong.
 Whether it fails or is slow is seen in what serving counts, and no review is waited for.
 """
 

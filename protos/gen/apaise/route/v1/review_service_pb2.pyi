@@ -48,6 +48,11 @@ class _ReviewReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewRe
     """The text changed after a person had decided."""
     REVIEW_REASON_SECOND_OPINION: _ReviewReason.ValueType  # 8
     """A moderator asked for a second opinion."""
+    REVIEW_REASON_SECOND_LOOK: _ReviewReason.ValueType  # 9
+    """Drawn at random from audit items a person has looked at, for somebody else, who is shown what the machine decided and
+    not what the first person said. The answer is a measure of the machine and of nothing else: it decides nothing and
+    teaches nothing.
+    """
 
 class ReviewReason(_ReviewReason, metaclass=_ReviewReasonEnumTypeWrapper):
     """Why an item is in the queue."""
@@ -70,6 +75,11 @@ REVIEW_REASON_EDITED: ReviewReason.ValueType  # 7
 """The text changed after a person had decided."""
 REVIEW_REASON_SECOND_OPINION: ReviewReason.ValueType  # 8
 """A moderator asked for a second opinion."""
+REVIEW_REASON_SECOND_LOOK: ReviewReason.ValueType  # 9
+"""Drawn at random from audit items a person has looked at, for somebody else, who is shown what the machine decided and
+not what the first person said. The answer is a measure of the machine and of nothing else: it decides nothing and
+teaches nothing.
+"""
 Global___ReviewReason: _TypeAlias = ReviewReason  # noqa: Y015
 
 class _ReviewState:
@@ -178,7 +188,9 @@ class ReviewItem(_message.Message):
 
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
-        """The decision it is about: the one that holds."""
+        """The decision it is about: the one that holds; for a second look, the machine's. Of an item that chance drew (audit,
+        second look) neither it nor the assessment says, while it waits, which revision read the message.
+        """
 
     @_builtins.property
     def assessment(self) -> _assessment_pb2.Assessment:
@@ -337,6 +349,7 @@ class Review(_message.Message):
     SAMPLING_PROBABILITY_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
+    SECOND_LOOK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`brands/{brand}/reviews/{review}`."""
     review_item: _builtins.str
@@ -363,6 +376,8 @@ class Review(_message.Message):
     """And with what probability."""
     decision: _builtins.str
     """The human decision that came of it."""
+    second_look: _builtins.bool
+    """Somebody else is asked for a second look at what this one looked at."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -399,10 +414,11 @@ class Review(_message.Message):
         sampling_probability: _builtins.float = ...,
         provenance: _assessment_pb2.Provenance | None = ...,
         decision: _builtins.str = ...,
+        second_look: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clause", b"clause", "create_time", b"create_time", "decision", b"decision", "edit_revision", b"edit_revision", "labels_after", b"labels_after", "labels_before", b"labels_before", "message", b"message", "name", b"name", "provenance", b"provenance", "reason", b"reason", "resolution", b"resolution", "review_item", b"review_item", "sampling_probability", b"sampling_probability", "undoes", b"undoes", "visibility_after", b"visibility_after", "visibility_before", b"visibility_before"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clause", b"clause", "create_time", b"create_time", "decision", b"decision", "edit_revision", b"edit_revision", "labels_after", b"labels_after", "labels_before", b"labels_before", "message", b"message", "name", b"name", "provenance", b"provenance", "reason", b"reason", "resolution", b"resolution", "review_item", b"review_item", "sampling_probability", b"sampling_probability", "second_look", b"second_look", "undoes", b"undoes", "visibility_after", b"visibility_after", "visibility_before", b"visibility_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -651,7 +667,7 @@ class ResolveReviewItemResponse(_message.Message):
 
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
-        """The decision that holds now."""
+        """The decision that holds now; after a second look, the one it was about."""
 
     def __init__(
         self,

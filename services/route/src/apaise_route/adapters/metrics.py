@@ -13,7 +13,7 @@ from apaise_route.adapters.store import QueueDepth
 from apaise_route.domain import charter as rules
 from apaise_route.domain.cases import Case, CaseState
 from apaise_route.domain.charter import Charter
-from apaise_route.domain.model import Cause, Decision, Queue, Resolution, Review, ReviewItem, Visibility
+from apaise_route.domain.model import Cause, Decision, Queue, Resolution, Review, ReviewItem, ReviewReason, Visibility
 
 _A_BRANDS_OWN: Final = "charter"
 # A minute to two days: what is promised lies between the five minutes of a live chat in crisis and a day.
@@ -96,7 +96,9 @@ class Metrics:
         return clause if clause in self._shown else _A_BRANDS_OWN
 
     def reviewed(self, review: Review, item: ReviewItem, clause: str) -> None:
-        """Count a resolution, or its undo; `clause` had decided before it."""
+        """Count a resolution, or its undo; `clause` had decided before it. A second look overrides nothing."""
+        if review.reason is ReviewReason.SECOND_LOOK:
+            return
         changed = review.visibility_before is not review.visibility_after
         labels = {"resolution": review.resolution.name, "clause": self._clause(clause)}
         self._reviews.add(1, {**labels, "changed": str(changed).lower()})

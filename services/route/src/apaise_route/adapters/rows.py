@@ -322,6 +322,7 @@ def review_row(review: Review) -> Json:
             "provenance": _provenance_json(review.provenance) if review.provenance else None,
             "undoes": review.undoes,
             "decision_sequence": review.decision_sequence,
+            "second_look": review.second_look,
         },
     }
 

@@ -411,7 +411,8 @@ with said as (
   from review_items i
   join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
   where i.brand = :brand and i.id = :id)
-select i.id from said s join review_items i on i.brand = s.brand and i.id <> s.id and i.state in (1, 2)
+select i.id from said s join review_items i on i.brand = s.brand and i.id <> s.id
+  and i.state in (1, 2) and i.reason <> 9
 join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
 where s.words <> '' and lower(regexp_replace(m.text, '\\s+', ' ', 'g')) = s.words
 and m.detail -> 'place' ->> 1 is not distinct from s.to_whom
@@ -420,7 +421,10 @@ order by i.urgency, i.due_key, i.id limit :limit
 
 
 async def waiting_duplicates(conn: AsyncConnection, brand: str, item_id: str, limit: int) -> list[str]:
-    """Ids of the waiting items whose message says the same to the same audience, most urgent first."""
+    """Ids of the waiting items whose message says the same to the same audience, most urgent first.
+
+    A second look (reason 9) is nobody's duplicate: somebody is to look.
+    """
     found = await conn.scalars(_same_text, {"brand": brand, "id": item_id, "limit": limit})
     return list(found.all())
 

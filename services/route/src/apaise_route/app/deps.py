@@ -34,7 +34,10 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database, the compiled charters, the meter, the clock, the brands' desks, what reads a text."""
+    """The database, the compiled charters, the meter, the clock, the brands' desks, what reads a text.
+
+    `second_looks`: share of resolved audit items that somebody else is asked to look at as well, blind.
+    """
 
     db: Database
     shelf: Shelf
@@ -42,6 +45,7 @@ class Deps:
     clock: Clock
     desks: Desks = field(default_factory=NoDesks)
     reader: Reader = field(default_factory=NoReader)
+    second_looks: float = 0.0
 
     def new_id(self) -> str:
         """A fresh, sortable id."""

@@ -43,7 +43,7 @@ from apaise_route.domain.model import (
     ReviewReason,
     ReviewState,
 )
-from apaise_route.domain.thread import Thread, check_claim, check_etag, claimed_by_other, closed
+from apaise_route.domain.thread import Thread, check_claim, check_etag, claimed_by_other, closed, draw_of
 
 REVIEWED: Final = "review.made"
 _SHORTEST: Final = timedelta(seconds=10)
@@ -129,7 +129,7 @@ async def _claimed(tx: Transaction, brand: str, item_id: str, length: timedelta,
         return item
     found = await _existing(tx, brand, item_id)
     if found.waiting and found.asked_by == actor:
-        raise FailedPrecondition("You asked for a second opinion: somebody else looks at this one.")
+        raise FailedPrecondition("You have looked at this one: somebody else is asked now.")
     raise claimed_by_other(found) if found.waiting else await _refused(tx, found)
 
 
@@ -223,7 +223,10 @@ async def resolve_item(
         assessment = (await store.read_texts(tx.conn, [key]))[key].assessment
         clause = _deciding(thread)
         review = thread.resolve(item, resolution, correction, assessment, charter, tx.caller.actor, tx.now, deps.new_id)
-        review = replace(review, request_id=request_id, request_digest=request_digest)
+        again = thread.item is None and _drawn_again(item, resolution, deps.second_looks)
+        if again:
+            thread.look_again(item, tx.caller.actor, deps.second_looks, tx.now, deps.new_id)
+        review = replace(review, second_look=again, request_id=request_id, request_digest=request_digest)
         await save(tx, [thread])
         resolved = await _announce(tx, review, thread.touched[item.id])
     deps.meter.decided(thread.added)
@@ -234,6 +237,12 @@ async def resolve_item(
 def _deciding(thread: Thread, before: int = 0) -> str:
     """The clause of the decision before a sequence, or of the one that holds."""
     return thread.decisions[before - 2 if before else -1].ruling.clause
+
+
+def _drawn_again(item: ReviewItem, resolution: Resolution, share: float) -> bool:
+    """Whether somebody else is to look as well: by chance alone, whatever read the message and whatever was said."""
+    looked = item.reason is ReviewReason.AUDIT and resolution is not Resolution.SKIP
+    return looked and draw_of(item.brand, item.id, item.edit_revision) < share
 
 
 @dataclass(frozen=True, slots=True)

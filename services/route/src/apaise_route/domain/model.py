@@ -112,6 +112,7 @@ class ReviewReason(IntEnum):
     ILLEGAL = 6
     EDITED = 7
     SECOND_OPINION = 8
+    SECOND_LOOK = 9
 
 
 class ReviewState(IntEnum):
@@ -430,5 +431,6 @@ class Review:
     provenance: Provenance | None = None
     undoes: str = ""
     decision_sequence: int = 0
+    second_look: bool = False
     request_id: str = ""
     request_digest: str = ""

@@ -150,7 +150,7 @@ class Thread:
                 reason = owed.reason if owed else waiting.reason
                 self._touch(replace(waiting, sequence=sequence, reason=reason, priority=ruling.priority))
                 return waiting.id
-            self._touch(replace(waiting, state=ReviewState.WITHDRAWN, claim_actor="", lease_expire_time=None))
+            self._withdraw(waiting)
         if owed is None:
             return ""
         item = ReviewItem(
@@ -168,6 +168,9 @@ class Thread:
         )
         self.item = self.touched[item.id] = item
         return item.id
+
+    def _withdraw(self, item: ReviewItem) -> None:
+        self._touch(replace(item, state=ReviewState.WITHDRAWN, claim_actor="", lease_expire_time=None))
 
     def _touch(self, item: ReviewItem) -> ReviewItem:
         changed = replace(item, version=item.version + 1)
@@ -237,7 +240,7 @@ class Thread:
             self.texts[revision] = entry
             holding = self._append(Cause.AUTOMATIC, AUTOMATON, gone, charter, now, entry=entry)
         if self.item is not None:
-            self._touch(replace(self.item, state=ReviewState.WITHDRAWN, claim_actor="", lease_expire_time=None))
+            self._withdraw(self.item)
         if holding.ruling.visibility is not Visibility.HOLD:
             gone = replace(gone, visibility=holding.ruling.visibility, ground=holding.ruling.ground)
             gone = replace(gone, reasons=(Reason(rules.GONE, gone.visibility, {}),))
@@ -269,8 +272,10 @@ class Thread:
         )
         ended = replace(ended, explanation=explain(ended, charter.charter, now))
         item = ""
-        if escalated or self.item is not None:
-            owed = ReviewOwed(self.item.reason if self.item else ReviewReason.HOLD)
+        # A second look is about what the machine had decided, whatever has held since.
+        waiting = self.item if self.item and self.item.reason is not ReviewReason.SECOND_LOOK else None
+        if escalated or waiting is not None:
+            owed = ReviewOwed(waiting.reason if waiting else ReviewReason.HOLD)
             item = self._settle_item(holding.edit_revision, owed, ended, now, new_id)
         return self._append(Cause.HOLD_EXPIRY, AUTOMATON, ended, charter, now, item=item)
 
@@ -289,15 +294,18 @@ class Thread:
     ) -> Review:
         """Close an item. CONFIRM and CORRECT append a human decision; SKIP leaves what holds.
 
-        The caller has checked lease and etag; `correction` is there exactly when the resolution is CORRECT.
+        The caller has checked lease and etag; `correction` is there exactly when the resolution is CORRECT. A second
+        look is about what the machine had decided, and leaves what holds.
         """
-        before = self._held()
+        looked_again = item.reason is ReviewReason.SECOND_LOOK
+        before = self.decisions[item.sequence - 1] if looked_again else self._held()
         after = correction.visibility if correction else before.ruling.visibility
         sequence = 0
-        if resolution is not Resolution.SKIP:
+        if resolution is not Resolution.SKIP and not looked_again:
             ruling = _by_person(before.ruling, after, correction, charter, now)
             sequence = self._append(Cause.HUMAN, actor, ruling, charter, now, item=item.id).sequence
-        self._touch(replace(item, state=ReviewState.RESOLVED, lease_expire_time=None, sequence=len(self.decisions)))
+        about = item.sequence if looked_again else len(self.decisions)
+        self._touch(replace(item, state=ReviewState.RESOLVED, lease_expire_time=None, sequence=about))
         return Review(
             brand=self.brand,
             id=new_id(),
@@ -320,6 +328,26 @@ class Thread:
             decision_sequence=sequence,
         )
 
+    def look_again(self, item: ReviewItem, actor: str, share: float, now: datetime, new_id: Callable[[], str]) -> None:
+        """Have somebody but `actor` look at what a resolved item was about, as if nobody had; a share of items is."""
+        self._touch(
+            ReviewItem(
+                brand=self.brand,
+                id=new_id(),
+                message=self.message,
+                edit_revision=item.edit_revision,
+                sequence=item.sequence,
+                reason=ReviewReason.SECOND_LOOK,
+                sampling_probability=item.sampling_probability * share,
+                queue=item.queue,
+                priority=item.priority,
+                due_time=None,
+                create_time=now,
+                asked_by=actor,
+                version=0,
+            )
+        )
+
     def undo(
         self,
         item: ReviewItem,
@@ -333,6 +361,9 @@ class Thread:
 
         When the message has moved on since (a newer revision, a tombstone), only the review is withdrawn.
         """
+        # What it asked about is asked again: by the item itself.
+        if self.item is not None and self.item.reason is ReviewReason.SECOND_LOOK:
+            self._withdraw(self.item)
         before = self._held()
         moved_on = before.edit_revision != item.edit_revision or before.cause is Cause.ERASURE
         human = last.decision_sequence
@@ -345,7 +376,8 @@ class Thread:
             self._append(Cause.UNDO, actor, restored, charter, now, item=item.id)
         # Another item may already wait for this message: one is enough.
         state = ReviewState.WITHDRAWN if moved_on or self.item is not None else ReviewState.OPEN
-        reopened = replace(item, state=state, claim_actor="", lease_expire_time=None, sequence=len(self.decisions))
+        about = item.sequence if item.reason is ReviewReason.SECOND_LOOK else len(self.decisions)
+        reopened = replace(item, state=state, claim_actor="", lease_expire_time=None, sequence=about)
         waiting = self.item
         self._touch(reopened)
         self.item = waiting or self.item

@@ -57,6 +57,8 @@ from apaise_route.domain.replay import Change
 
 _MAX_TEXT_BYTES: Final = 32 * 1024
 _MAX_DETAIL: Final = 256
+# Two revisions may be on trial against each other: who judges them is not told whose reading it was.
+_BLIND: Final = frozenset({ReviewReason.AUDIT, ReviewReason.SECOND_LOOK})
 _LATEST_SECONDS: Final = int(datetime(2900, 1, 1, tzinfo=UTC).timestamp())
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/@+=*,#~-]{0,100}")
 # A table, not Verdict(…): an assessment has forty labels and a batch five hundred assessments.
@@ -506,6 +508,9 @@ def item_pb(view: ItemView, now: datetime) -> reviews_pb.ReviewItem:
     )
     if view.assessment is not None:
         pb.assessment.CopyFrom(assessment_pb(view.assessment))
+    if item.waiting and item.reason in _BLIND:
+        pb.decision.ClearField("provenance")
+        pb.assessment.ClearField("provenance")
     if state is ReviewState.CLAIMED:
         pb.claim_actor = item.claim_actor
         stamp(pb.lease_expire_time, item.lease_expire_time)
@@ -532,6 +537,7 @@ def review_pb(review: Review) -> reviews_pb.Review:
         labels_after=dict(review.labels_after),
         reason=int(review.reason),  # type: ignore[arg-type]
         sampling_probability=review.sampling_probability,
+        second_look=review.second_look,
     )
     if review.decision_sequence:
         pb.decision = decision_name(brand, review.message, review.decision_sequence)

@@ -61,6 +61,9 @@ def followed_from(response: review_pb.FollowReviewsResponse) -> Followed:
     )
     if review.resolution == review_pb.RESOLUTION_UNDO:
         return replace(known, kind=ReviewKind.UNDO, undoes=(brand, _last(review.undoes)))
+    # A second look measures the machine and teaches nothing: its person was not shown what holds.
+    if review.reason == review_pb.REVIEW_REASON_SECOND_LOOK:
+        return known
     # Without a text there is nothing to learn: it may not train, or it was blanked.
     if review.resolution not in _LEARNT_FROM or not message.text or "remove" not in review.labels_after:
         return known
@@ -87,6 +90,7 @@ def _correction(review: review_pb.Review) -> Correction:
         sampling_probability=review.sampling_probability,
         encoder=review.provenance.encoder,
         adapter=review.provenance.adapter,
+        second_look=review.second_look,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, Subquery, case, delete, func, or_, select, true, update
+from sqlalchemy import Row, Select, Subquery, and_, case, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -457,13 +457,19 @@ async def told_canary(conn: AsyncConnection, canary: Canary) -> None:
 
 
 async def audited(conn: AsyncConnection, brand: str, adapter: str, since: datetime) -> list[bool]:
-    """Of what a revision read since then and chance had a person look at: whether the machine was wrong, in order."""
+    """Of what a revision read since then and chance had a person look at: whether the machine was wrong, in order.
+
+    An item that somebody else is asked to look at counts once they have, by their word: it is the blind one.
+    """
     undone = select(corrections.c.undoes).where(corrections.c.brand == brand, corrections.c.undoes.is_not(None))
     query = select(corrections.c.visibility_before, corrections.c.visibility_after).where(
         corrections.c.brand == brand,
         corrections.c.adapter == adapter,
         corrections.c.review_time >= since,
-        corrections.c.reason == "AUDIT",
+        or_(
+            and_(corrections.c.reason == "AUDIT", ~corrections.c.second_look),
+            corrections.c.reason == "SECOND_LOOK",
+        ),
         corrections.c.resolution.in_(("CONFIRM", "CORRECT")),
         corrections.c.review.not_in(undone),
     )

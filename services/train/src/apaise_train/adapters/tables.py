@@ -78,6 +78,7 @@ corrections = Table(
     Column("sampling_probability", Float, nullable=False),
     Column("encoder", Text, nullable=False),
     Column("adapter", Text, nullable=False),
+    Column("second_look", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("brand", "review"),
     Index("corrections_message", "brand", "message"),
     Index("corrections_time", "brand", "review_time"),

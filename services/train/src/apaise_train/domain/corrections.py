@@ -25,6 +25,7 @@ class Correction:
         reason: why the item had been queued; AUDIT ones are reported apart.
         sampling_probability: with what probability a message like it is queued.
         encoder, adapter: the revisions that had read it.
+        second_look: somebody else was asked to look as well; their review has the reason SECOND_LOOK.
     """
 
     brand: str
@@ -44,3 +45,4 @@ class Correction:
     sampling_probability: float
     encoder: str
     adapter: str
+    second_look: bool = False
