@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from apaise_train import offline
 from apaise_train.domain import gate
 from apaise_train.domain.gate import GateReport
 from apaise_train.domain.jobs import HouseSource, Row
+from apaise_train.domain.safety import Safety, suite_of
 from apaise_train.offline import Task, rival_scores, trained
 from apaise_train.testing import examples
 from apaise_train.worker.learning import Recipe
@@ -55,6 +56,23 @@ def test_everything_the_document_promises(tmp_path: Path, source: HouseSource) -
     assert set(document["rivals"]) == {"alone_auc", "with_house_auc"}
     assert document["gate"]["reasons"]
     assert read_adapter(Path(document["artefact"])).manifest.brand == "acme"
+
+
+def test_what_the_safety_suite_says_is_in_the_report_and_refuses_nothing(
+    tmp_path: Path, source: HouseSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(tmp_path, source, lines(30, first=60))
+    read = trained(task, quiet)["gate"]
+    assert "Safety suite beside the house" in read["reasons"][-1]
+
+    def lost(right: Mapping[str, Sequence[bool]]) -> Safety | None:
+        return suite_of({**right, "house": (True,) * len(right["goes"]), "candidate": (False,) * len(right["goes"])})
+
+    monkeypatch.setattr(offline, "suite_of", lost)
+    written(task.holdout, lines(31, first=60))
+    warned = trained(task, quiet)["gate"]
+    assert warned["reasons"][-1].startswith("Warning, not a refusal: Safety suite beside the house: the candidate lets")
+    assert (warned["promoted"], warned["reasons"][:-1]) == (read["promoted"], read["reasons"][:-1])
 
 
 def test_the_holdout_changes_neither_artefact_nor_verdict(tmp_path: Path, source: HouseSource) -> None:

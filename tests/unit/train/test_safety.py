@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apaise_train.domain.gate import GateReport
-from apaise_train.domain.safety import TOLERANCE_GOES, TOLERANCE_STAYS, suite_of, with_safety
+from apaise_train.domain.safety import TOLERANCE_GOES, TOLERANCE_STAYS, suite_of, with_safety, with_warning
 
 PASSED = GateReport(True, ("better",), ())
 GOES = (True,) * 100 + (False,) * 100
@@ -49,4 +49,14 @@ def test_keeping_it_excuses_nothing_else() -> None:
 
 
 def test_without_the_suite_nothing_is_added() -> None:
-    assert with_safety(PASSED, suite_of({})) == PASSED
+    assert with_safety(PASSED, suite_of({})) == with_warning(PASSED, suite_of({})) == PASSED
+
+
+def test_as_information_it_warns_and_leaves_the_verdict() -> None:
+    lost = suite_of({"candidate": right(70, 0), "house": right(20, 0), "goes": GOES})
+    kept = suite_of({"candidate": right(20, 0), "house": right(20, 0), "goes": GOES})
+    warned = with_warning(PASSED, lost)
+    assert warned.promoted
+    assert warned.reasons[-1].startswith("Warning, not a refusal: Safety suite beside the house: the candidate lets")
+    assert with_warning(PASSED, kept) == with_safety(PASSED, kept)
+    assert not with_warning(GateReport(False, ("worse",), ()), kept).promoted

@@ -11,6 +11,7 @@ import torch
 
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Outcome, Progress, Row
 from apaise_train.testing import LABELS, examples
+from apaise_train.worker import suite
 from apaise_train.worker.job import make_targets, run
 from apaise_train.worker.learning import Recipe, _kept, best_threshold, calibration, loss_of, make_folds
 from apaise_train.worker.net import BrandNet
@@ -257,8 +258,11 @@ def test_the_threshold_separates_and_does_not_hang_on_one_review() -> None:
     assert best_threshold([0.1, 0.9], [True, True]) == 0.5
 
 
-def test_candidate_house_and_champion_read_the_safety_suite_when_it_is_asked_for(job: Job) -> None:
+def test_candidate_house_and_champion_read_the_safety_suite_when_it_is_asked_for(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = finished(replace(job, safety=True))
+    monkeypatch.setattr(suite, "_known", {})
     again = finished(replace(job, safety=True, revision="r2-test", champion=first.files))
     assert set(first.suite) == {"goes", "house", "candidate"}
     assert set(again.suite) == {"goes", "house", "candidate", "champion"}
@@ -267,3 +271,11 @@ def test_candidate_house_and_champion_read_the_safety_suite_when_it_is_asked_for
     assert again.suite["house"] == first.suite["house"], "the house reads as it did before any lesson"
     assert again.suite["champion"] == first.suite["candidate"], "a champion reads as it did when it was judged"
     assert finished(job).suite == {}
+
+
+def test_the_safety_suite_is_taken_through_the_lower_layers_once_for_many_brands(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finished(replace(job, safety=True))
+    monkeypatch.setattr(suite.Suite, "read", None)
+    assert finished(replace(job, brand="globex", safety=True)).suite == first.suite

@@ -27,6 +27,7 @@ from apaise_kit.core.labels import LABELS
 from apaise_train.domain.examples import MIN_EXAMPLES, MIN_PER_CLASS
 from apaise_train.domain.gate import HOUSE, GateReport, Rival, auc, judge, macro_f1
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row
+from apaise_train.domain.safety import suite_of, with_warning
 
 RESULT: Final = "result.json"
 # Read when torch loads its OpenMP: waiting threads that spin make a shared machine several times slower.
@@ -149,10 +150,10 @@ def learn(task: Task, say: Say) -> Learnt:
     seed = int(_of_rows(rows)[:8], 16)
     revision = f"r1-{_of_rows(rows)[:8]}"
     created = datetime.now(UTC)
-    job = Job(task.brand, revision, seed, created, rows, (), house=task.house, threads=task.threads)
+    job = Job(task.brand, revision, seed, created, rows, (), house=task.house, threads=task.threads, safety=True)
     outcome = _outcome(job, lambda fraction: say(task.brand, fraction))
     rival = Rival(HOUSE, HOUSE, outcome.house_taught, tuple(range(len(rows))))
-    gate = judge(truth, revision, outcome.out_of_fold, [rival])
+    gate = with_warning(judge(truth, revision, outcome.out_of_fold, [rival]), suite_of(outcome.suite))
     folder = task.out / revision
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in outcome.files.items():

@@ -68,6 +68,18 @@ def with_safety(report: GateReport, safety: Safety | None) -> GateReport:
     return GateReport(report.promoted and all(passed for passed, _ in verdicts), reasons, report.scores)
 
 
+def with_warning(report: GateReport, safety: Safety | None) -> GateReport:
+    """The report with what the suite says as information: its verdict stays, a loss beyond the tolerances is a warning.
+
+    Where nobody but the corrections speaks for a community, its norms may honestly be far from the house's.
+    """
+    if safety is None:
+        return report
+    verdicts = [_compare(safety, rival) for rival in safety.rivals]
+    words = (reason if passed else f"Warning, not a refusal: {reason}" for passed, reason in verdicts)
+    return GateReport(report.promoted, (*report.reasons, *words), report.scores)
+
+
 def _compare(safety: Safety, rival: Kept) -> tuple[bool, str]:
     ours = safety.candidate
     figures = (

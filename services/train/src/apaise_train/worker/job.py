@@ -70,12 +70,12 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     generator = torch.Generator().manual_seed(job.seed)
     cached = net.cache([row.text for row in job.train])
     held = net.cache([row.text for row in job.holdout])
-    suite = Suite.read(net, house) if job.safety else None
+    suite = Suite.of(net, house) if job.safety else None
     yield Progress(False, 0.1)
     with net.shortened():
         net.reset(generator, cached)
         before = net.scores(cached)
-        house_right = suite.right(net, house.thresholds[REMOVE].decision) if suite else ()
+        house_right = suite.house_right(net) if suite else ()
         house_held = net.scores(held)
         champion = _champion(job, net, held, house, remove)
         right = {gate.CHAMPION: suite.right(net, champion.threshold)} if suite and champion else {}

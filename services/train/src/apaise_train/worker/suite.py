@@ -11,16 +11,33 @@ from apaise_train.worker.net import BrandNet, Cached
 from mlops.house import House
 
 REMOVE = "remove"
+_known: dict[str, Suite] = {}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Suite:
-    """Its messages, cached, what must be so of each, and where the house decides its labels."""
+    """Its messages, cached, what must be so of each, where the house decides its labels, what the house reads right."""
 
     cached: Cached
     must: Sequence[Mapping[str, bool]]
     labels: Sequence[str]
     decisions: Mapping[str, float]
+    _by_house: tuple[bool, ...] | None = None
+
+    @classmethod
+    def of(cls, net: BrandNet, house: House) -> Suite:
+        """The suite of a house; a process that learns brand after brand takes it through the lower layers once."""
+        key = f"{house.encoder_digest} {house.thresholds_revision}"
+        if key not in _known:
+            _known.clear()
+            _known[key] = cls.read(net, house)
+        return _known[key]
+
+    def house_right(self, net: BrandNet) -> tuple[bool, ...]:
+        """What `right` says of the house; the net is the house now."""
+        if self._by_house is None:
+            self._by_house = self.right(net, self.decisions[REMOVE])
+        return self._by_house
 
     @classmethod
     def read(cls, net: BrandNet, house: House) -> Suite:
