@@ -89,6 +89,11 @@ async def test_a_brand_learns_and_everything_is_in_mlflow_but_its_texts(mesh: Me
     assert tracked.info.status == "FINISHED"
     assert tracked.data.params["manifest_digest"] == run.manifest_digest
     assert len(client.get_metric_history(tracked.info.run_id, "validation_auc")) > 1
+    counts = [point.step for point in client.get_metric_history(tracked.info.run_id, "learning_curve_auc")]
+    assert counts[0] == 0
+    assert counts == sorted(set(counts))
+    assert 0.5 * run.n_corrections < counts[-1] < run.n_corrections
+    assert any(reason.startswith("Learning curve") for reason in run.gate.reasons)
     logged = {
         found.path
         for folder in ("", "adapter", "plots")
@@ -99,6 +104,7 @@ async def test_a_brand_learns_and_everything_is_in_mlflow_but_its_texts(mesh: Me
         "card.md",
         "adapter/adapter_config.json",
         "adapter/heads.safetensors",
+        "plots/learning_curve.png",
         "plots/reliability.png",
     } <= logged
     manifest = manifest_in(client.download_artifacts(tracked.info.run_id, "manifest.json", str(tmp_path)))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
-from apaise_train.domain.gate import RESAMPLES, Rival, auc, judge, macro_f1, paired_gains
+from apaise_train.domain.gate import RESAMPLES, Rival, auc, judge, macro_f1, paired_gains, reviews_to_tell
 from apaise_train.domain.jobs import Judged
 
 TRUTH = [True, False] * 15
@@ -77,7 +77,14 @@ def test_what_may_be_luck_says_so() -> None:
     one, other = (ours, behind) if (auc(truth, ours.scores) or 0) > 0.5 else (behind, ours)
     report = judge(truth, "r2", one, [house(other)])
     assert not report.promoted
-    assert "may be luck" in report.reasons[0]
+    assert "may be luck: about" in report.reasons[0]
+
+
+def test_how_many_reviews_would_tell_grows_with_the_square_of_how_far_the_resamples_reach() -> None:
+    gains = [-0.02 + 0.0001 * (at - 99) for at in range(1000)]  # nine of ten are above -0.02, the gain is 0.02
+    assert reviews_to_tell(0.02, gains, 50) == pytest.approx(150, abs=2)
+    assert reviews_to_tell(0.04, gains, 50) == pytest.approx(50 * (1.5**2 - 1), abs=2)
+    assert reviews_to_tell(0.1, [0.05] * 1000, 50) == 1, "they agree already"
 
 
 def test_resamples_are_paired_and_repeatable() -> None:

@@ -54,7 +54,8 @@ def test_everything_the_document_promises(tmp_path: Path, source: HouseSource) -
     assert document["gain_auc"] == pytest.approx(document["candidate"]["auc"] - document["house"]["auc"], abs=2e-4)
     assert document["rival_auc"] == document["rivals"]["alone_auc"] > 0.9
     assert set(document["rivals"]) == {"alone_auc", "with_house_auc"}
-    assert document["gate"]["reasons"]
+    assert document["gate"]["reasons"][-1].startswith("Learning curve")
+    assert [point["corrections"] for point in document["learning_curve"]] == [0, 8, 16, 22, 30]
     assert read_adapter(Path(document["artefact"])).manifest.brand == "acme"
 
 
@@ -63,7 +64,7 @@ def test_what_the_safety_suite_says_is_in_the_report_and_refuses_nothing(
 ) -> None:
     task = task_of(tmp_path, source, lines(30, first=60))
     read = trained(task, quiet)["gate"]
-    assert "Safety suite beside the house" in read["reasons"][-1]
+    assert "Safety suite beside the house" in read["reasons"][-2]
 
     def lost(right: Mapping[str, Sequence[bool]]) -> Safety | None:
         return suite_of({**right, "house": (True,) * len(right["goes"]), "candidate": (False,) * len(right["goes"])})
@@ -71,8 +72,8 @@ def test_what_the_safety_suite_says_is_in_the_report_and_refuses_nothing(
     monkeypatch.setattr(offline, "suite_of", lost)
     written(task.holdout, lines(31, first=60))
     warned = trained(task, quiet)["gate"]
-    assert warned["reasons"][-1].startswith("Warning, not a refusal: Safety suite beside the house: the candidate lets")
-    assert (warned["promoted"], warned["reasons"][:-1]) == (read["promoted"], read["reasons"][:-1])
+    assert warned["reasons"][-2].startswith("Warning, not a refusal: Safety suite beside the house: the candidate lets")
+    assert (warned["promoted"], warned["reasons"][:-2]) == (read["promoted"], read["reasons"][:-2])
 
 
 def test_the_holdout_changes_neither_artefact_nor_verdict(tmp_path: Path, source: HouseSource) -> None:

@@ -78,6 +78,21 @@ def test_an_untrained_net_reads_as_the_house(source: HouseSource, encoder: Encod
     torch.testing.assert_close(folded[1], bias, atol=1e-4, rtol=1e-3)
 
 
+def test_what_the_heads_see_of_texts_are_z_scores_by_which_the_house_scores(
+    source: HouseSource, encoder: Encoder
+) -> None:
+    weight, bias = load_heads(house_of(source).heads)
+    net = BrandNet(encoder, weight, bias)
+    texts = ["merci", "vous etes nuls", "gg"]
+    cached = net.cache(texts)
+    with net.shortened():
+        seen = net.reset(torch.Generator().manual_seed(1), cached)
+        assert seen.shape == (3, len(net.mean))
+        torch.testing.assert_close(seen.mean(0), torch.zeros(len(net.mean)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(seen @ net.weight.T + net.bias, net.scores(cached), atol=1e-3, rtol=1e-3)
+        assert net.reset(torch.Generator().manual_seed(1)).shape == (0, len(net.mean))
+
+
 def test_held_back_is_between_the_house_and_what_was_learnt(source: HouseSource, encoder: Encoder) -> None:
     net = BrandNet(encoder, *load_heads(house_of(source).heads))
     cached = net.cache(TEXTS)
@@ -128,6 +143,8 @@ def test_a_job_learns_and_says_how_far_it_is(job: Job) -> None:
     assert learnt is not None
     assert before is not None
     assert learnt > 0.95
+    assert [point.corrections for point in outcome.learning_curve] == [0, 8, 16, 22, 30]
+    assert outcome.learning_curve[-1].auc > outcome.learning_curve[0].auc
     assert all(plot.startswith(b"\x89PNG") for plot in outcome.plots.values())
 
 
@@ -180,6 +197,7 @@ def test_the_champion_is_judged_on_the_same_rows(job: Job, source: HouseSource, 
     again = finished(replace(job, revision="r2-test", champion=first.files))
     assert again.champion is not None
     assert again.champion.threshold == first.candidate.threshold
+    assert again.learning_curve == first.learning_curve, "it is of the house, whoever serves"
     assert max(abs(a - b) for a, b in zip(again.champion.scores, first.candidate.scores, strict=True)) < 0.02
 
 

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from apaise_kit.core.errors import ApaiseError, FailedPrecondition, InvalidArgument
 from apaise_kit.core.labels import LABELS
+from apaise_train.domain.curve import curve_words
 from apaise_train.domain.examples import MIN_EXAMPLES, MIN_PER_CLASS
 from apaise_train.domain.gate import HOUSE, GateReport, Rival, auc, judge, macro_f1
-from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row
+from apaise_train.domain.jobs import Broken, CurvePoint, HouseSource, Job, Judged, Outcome, Progress, Row
 from apaise_train.domain.safety import suite_of, with_warning
 
 RESULT: Final = "result.json"
@@ -70,6 +71,7 @@ class Learnt:
     gate: GateReport
     adapter: Path | None = None
     house: tuple[float, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,11 +156,13 @@ def learn(task: Task, say: Say) -> Learnt:
     outcome = _outcome(job, lambda fraction: say(task.brand, fraction))
     rival = Rival(HOUSE, HOUSE, outcome.house_taught, tuple(range(len(rows))))
     gate = with_warning(judge(truth, revision, outcome.out_of_fold, [rival]), suite_of(outcome.suite))
+    if said := curve_words(outcome.learning_curve):
+        gate = replace(gate, reasons=(*gate.reasons, said))
     folder = task.out / revision
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in outcome.files.items():
         (folder / name).write_bytes(content)
-    return Learnt(rows, gate, folder, outcome.house_taught.scores)
+    return Learnt(rows, gate, folder, outcome.house_taught.scores, outcome.learning_curve)
 
 
 def _outcome(job: Job, progress: Callable[[float], None]) -> Outcome:
@@ -226,6 +230,7 @@ def _measured(task: Task, learnt: Learnt) -> dict[str, Any]:
         "rival_auc": _rounded(ranked["alone_auc"]),
         "gain_auc": _rounded(gain),
         "gate": {"promoted": learnt.gate.promoted, "reasons": list(learnt.gate.reasons)},
+        "learning_curve": [asdict(point) for point in learnt.curve],
         "artefact": str(learnt.adapter.absolute()) if learnt.adapter else None,
     }
 

@@ -17,6 +17,7 @@ from apaise_kit.runtime.logs import get_logger
 from apaise_train.adapters import store
 from apaise_train.domain import gate
 from apaise_train.domain.card import model_card
+from apaise_train.domain.curve import curve_words
 from apaise_train.domain.examples import Example, Manifest, ManifestRow, fold, text_sha256
 from apaise_train.domain.gate import GateReport, Rival
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row
@@ -255,7 +256,8 @@ class Runner:
             rivals.append(Rival(gate.CHAMPION, material.champion.id, champion, rows))
         report = with_safety(gate.judge(truth, revision, candidate, rivals), suite_of(outcome.suite))
         aside = Judgement({review: Doubt(doubt) for review, doubt in material.manifest.aside}, {}).words()
-        return replace(report, reasons=(*report.reasons, aside)) if aside else report
+        said = tuple(word for word in (curve_words(outcome.learning_curve), aside) if word)
+        return replace(report, reasons=(*report.reasons, *said))
 
     async def _write_verdict(self, run: Run, revision: Revision, report: GateReport) -> None:
         async with self._db.write() as tx:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from apaise_kit.core.errors import ApaiseError
 from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.health import Arm, Health
-from apaise_train.domain.jobs import HouseSource, Job, Judged, Outcome, Progress, Update
+from apaise_train.domain.jobs import CurvePoint, HouseSource, Job, Judged, Outcome, Progress, Update
 from apaise_train.domain.ports import Followed, ReviewKind, Tracked
 from apaise_train.domain.runs import Revision, Run
 
@@ -61,6 +61,7 @@ def outcome(job: Job, good: bool = True, **changes: Any) -> Outcome:
         "curve": ({"train_loss": 0.7, "validation_auc": 0.6}, {"train_loss": 0.5, "validation_auc": 0.8}),
         "metrics": {"seconds": 0.1},
         "plots": {"learning_curve.png": b"png"},
+        "learning_curve": (CurvePoint(0, 0.6), CurvePoint(10, 0.7), CurvePoint(20, 0.72), CurvePoint(40, 0.74)),
     }
     return Outcome(**{**values, **changes})
 

@@ -126,6 +126,7 @@ def _publish(client: Any, run: Run, tracked: Tracked, outcome: Outcome, card: st
         for epoch, point in enumerate(outcome.curve, start=1)
         for name, value in point.items()
     ]
+    metrics += [Metric("learning_curve_auc", point.auc, now, point.corrections) for point in outcome.learning_curve]
     metrics += [Metric(name, value, now, 0) for name, value in {**outcome.metrics, **_suite(outcome)}.items()]
     params = {**outcome.params, "n_corrections": run.n_corrections, "n_holdout": run.n_holdout}
     params |= {"manifest_digest": run.manifest_digest, "encoder": outcome.encoder, "adapter_digest": outcome.digest}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,8 +107,21 @@ def _compare(ours: Score, theirs: Score, truth: Sequence[bool], gains: Sequence[
     if gain >= 0 and _share_above(gains, -HARMLESS) >= SURE_OF_NO_HARM and ours.macro_f1 > theirs.macro_f1:
         return True, f"{against}: ranks as well and decides better at its threshold ({figures})."
     if gain >= CLEAR_GAIN:
-        return False, f"{against}: better, but it may be luck: more reviews would tell ({figures})."
+        more = reviews_to_tell(gain, gains, len(truth))
+        return False, f"{against}: better, but it may be luck: about {more} more reviews would tell ({figures})."
     return False, f"{against}: not better ({figures})."
+
+
+def reviews_to_tell(gain: float, gains: Sequence[float], reviews: int) -> int:
+    """How many more reviews would put nine of ten resamples above 0, should the gain stay what it is.
+
+    Args:
+        gain: in AUC, positive.
+        gains: of resamples, sorted; they spread by the root of the number of reviews.
+        reviews: that were judged.
+    """
+    short = gain - gains[int((1 - SURE) * len(gains))]
+    return max(1, math.ceil(reviews * ((short / gain) ** 2 - 1)))
 
 
 def _spread(gains: Sequence[float]) -> tuple[float, float]:

@@ -61,12 +61,21 @@ class Judged:
     threshold: float
 
 
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """So many corrections learnt from, and the AUC of `remove` on others."""
+
+    corrections: int
+    auc: float
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A trained revision: its files, how it compares on rows it never saw, and what to tell MLflow.
 
-    `curve` holds one mapping of metric to value per epoch. `champion` is None without a champion, and when the
-    champion was trained on another encoder: it cannot be compared on this one. `out_of_fold` and `house_taught` are the
+    `curve` holds one mapping of metric to value per epoch; `learning_curve` is over the number of corrections, of the
+    head alone (see `worker.curve`). `champion` is None without a champion, and when the champion was trained on
+    another encoder: it cannot be compared on this one. `out_of_fold` and `house_taught` are the
     candidate and the house on the rows learnt from, each row judged by a candidate that had not seen it. `suite` says
     of each message of the safety suite whether a competitor reads it as it must, and (`goes`) which must be taken down.
     """
@@ -84,6 +93,7 @@ class Outcome:
     metrics: Mapping[str, float]
     plots: Mapping[str, bytes]
     suite: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
+    learning_curve: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from apaise_train.domain import gate
 from apaise_train.domain.examples import fold
 from apaise_train.domain.jobs import Broken, HouseSource, Job, Judged, Outcome, Progress, Row, Update
 from apaise_train.worker import learning, plots
+from apaise_train.worker.curve import head_curve, of_folds
 from apaise_train.worker.learning import Fitted, Lesson, Recipe, Targets
 from apaise_train.worker.net import BrandNet, Cached
 from apaise_train.worker.suite import Suite
@@ -73,7 +74,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
     suite = Suite.of(net, house) if job.safety else None
     yield Progress(False, 0.1)
     with net.shortened():
-        net.reset(generator, cached)
+        features = net.reset(generator, cached)
         before = net.scores(cached)
         house_right = suite.house_right(net) if suite else ()
         house_held = net.scores(held)
@@ -83,6 +84,7 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
         keys, classes = [fold(row.text) for row in job.train], [row.remove for row in job.train]
         folds = learning.make_folds(keys, classes, recipe.folds, generator)
         lesson = Lesson(net, cached, targets, before, remove, recipe, generator)
+        grown = head_curve(lesson, features, folds, job.seed)
         fitted = yield from _learnt(lesson, folds)
         net.hold_back(fitted.strength)
         slope, offset = _calibrated(lesson, fitted)
@@ -119,9 +121,11 @@ def _run(job: Job, recipe: Recipe) -> Iterator[Update]:
             "calibration_offset": round(offset, 4),
         },
         curve=fitted.curve,
+        learning_curve=grown,
         metrics={"seconds": round(time.perf_counter() - started, 2), "drift_other_labels": drift},
         plots={
-            "learning_curve.png": plots.learning_curve(fitted.curve, fitted.epochs),
+            "epochs.png": plots.epochs(fitted.curve, fitted.epochs),
+            "learning_curve.png": plots.learning_curve(grown, of_folds(fitted.out_of_fold, classes, folds)),
             "reliability.png": plots.reliability(out_of_fold, classes),
             "confusion.png": plots.confusion(judged, truth),
         },

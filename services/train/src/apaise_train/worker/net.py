@@ -88,8 +88,12 @@ class BrandNet(nn.Module):
         with self._upper.shortened(), sdpa_kernel(SDPBackend.MATH):
             yield
 
-    def reset(self, generator: torch.Generator, cached: Cached | None = None) -> None:
-        """Back to the house: LoRA up-projections at zero, heads copied; with `cached`, z-scores set by its texts."""
+    def reset(self, generator: torch.Generator, cached: Cached | None = None) -> Tensor:
+        """Back to the house: LoRA up-projections at zero, heads copied; with `cached`, z-scores set by its texts.
+
+        What the heads see of these texts, [n, hidden], the mean of a text's windows; [0, hidden] without any.
+        """
+        vectors: list[Tensor] = []
         with torch.no_grad():
             for module in self._lora.values():
                 down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
@@ -97,10 +101,13 @@ class BrandNet(nn.Module):
                 down.copy_((torch.rand(down.shape, generator=generator) * 2 - 1) * bound)
                 up.zero_()
             if cached is not None:
-                vectors = torch.cat([self._pooled(cached, rows)[0] for rows in batches(cached, 64)])
-                self.mean.copy_(vectors.mean(0))
-                self.deviation.copy_(vectors.std(0).clamp(min=1e-3) if len(vectors) > 1 else self.deviation)
+                vectors = self._vectors(cached)
+                whole = torch.cat(vectors)
+                self.mean.copy_(whole.mean(0))
+                self.deviation.copy_(whole.std(0).clamp(min=1e-3) if len(whole) > 1 else self.deviation)
             self.set_heads(self.house_weight, self.house_bias)
+            seen = [(each.mean(0) - self.mean) / self.deviation for each in vectors]
+            return torch.stack(seen) if seen else torch.empty((0, len(self.mean)))
 
     def hold_back(self, strength: float) -> None:
         """Go only this far, 0 to 1, from the house toward what was learnt.
@@ -169,6 +176,15 @@ class BrandNet(nn.Module):
         """What trains: `lora` and `heads`."""
         lora = [parameter for name, parameter in self.peft.named_parameters() if "lora_" in name]
         return {"lora": lora, "heads": [self.weight, self.bias]}
+
+    def _vectors(self, cached: Cached) -> list[Tensor]:
+        """Of each text, its windows' pooled vectors, [windows, hidden]."""
+        found: list[Tensor] = [torch.empty(0)] * len(cached)
+        for batch in batches(cached, 64):
+            parts = self._pooled(cached, batch)[0].split_with_sizes([len(cached.windows[row]) for row in batch])
+            for row, part in zip(batch, parts, strict=True):
+                found[row] = part
+        return found
 
     def _pooled(self, cached: Cached, rows: Sequence[int]) -> tuple[Tensor, list[int]]:
         hidden = [window for row in rows for window in cached.windows[row]]

@@ -8,23 +8,33 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from apaise_train.domain.jobs import Judged
+from apaise_train.domain.jobs import CurvePoint, Judged
 
 _BINS = 8
 
 
-def learning_curve(curve: Sequence[Mapping[str, float]], kept: int) -> bytes:
+def epochs(curve: Sequence[Mapping[str, float]], kept: int) -> bytes:
     """Loss and out-of-fold AUC per epoch, the kept one marked."""
     figure, axes = _figure("Learning, out of fold", "epoch", "loss")
-    epochs = range(1, len(curve) + 1)
-    axes.plot(epochs, [point["train_loss"] for point in curve], label="training loss")
-    axes.plot(epochs, [point["validation_loss"] for point in curve], label="validation loss")
+    passes = range(1, len(curve) + 1)
+    axes.plot(passes, [point["train_loss"] for point in curve], label="training loss")
+    axes.plot(passes, [point["validation_loss"] for point in curve], label="validation loss")
     axes.axvline(kept, color="grey", linestyle=":", label="kept")
     right = axes.twinx()
-    right.plot(epochs, [point["validation_auc"] for point in curve], color="tab:green", label="validation AUC")
+    right.plot(passes, [point["validation_auc"] for point in curve], color="tab:green", label="validation AUC")
     right.set_ylabel("AUC of remove")
     lines = [*axes.get_lines(), *right.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], fontsize=8)
+    return _png(figure)
+
+
+def learning_curve(curve: Sequence[CurvePoint], adapter: CurvePoint | None) -> bytes:
+    """AUC over the number of corrections learnt from, the house's own at 0: the head alone, and the whole adapter."""
+    figure, axes = _figure("Learning curve, out of fold", "corrections", "AUC of remove")
+    axes.plot([point.corrections for point in curve], [point.auc for point in curve], marker="o", label="head alone")
+    if adapter is not None:
+        axes.plot(adapter.corrections, adapter.auc, marker="*", markersize=12, linestyle="", label="adapter")
+    axes.legend(loc="lower right", fontsize=8)
     return _png(figure)
 
 
