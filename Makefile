@@ -60,7 +60,7 @@ check: $(READY) ## Style, types, layers, contracts, containers
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
 
-chaos: $(READY) ## Kill every part of the mesh during a replay and count what is lost (about 10 minutes)
+chaos: $(READY) ## Kill every part of the mesh during a replay and of training, and count what is lost (about 15 minutes)
 	$(BIN)/pytest tests/chaos
 
 bench: $(READY) ## Figures of this machine, side by side

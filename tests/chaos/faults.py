@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import psutil
 import psycopg
 
 from apaise_cli.home import Home
-from apaise_cli.mesh import lifecycle, sweep
+from apaise_cli.mesh import lifecycle, postgres, sweep
 from apaise_cli.mesh.supervisor import Supervisor
 
 REPLICA: Final = "replica"
-_REPLICA_TITLE: Final = "ray::ServeReplica:apaise"
+TRAINING: Final = "the worker that trains"
+_TITLES: Final = {REPLICA: "ray::ServeReplica:apaise", TRAINING: "ray::train-"}
 
 
 def pids(home: Home, part: str) -> frozenset[int]:
-    """The processes a part is: one for what the supervisor runs, one or more for the replicas of Ray Serve."""
-    if part == REPLICA:
-        return frozenset(each.pid for each in sweep.find(home, "ray") if _title(each).startswith(_REPLICA_TITLE))
+    """The processes a part is: one for what the supervisor runs, one or more for Ray's replicas and workers."""
+    if part in _TITLES:
+        return frozenset(each.pid for each in sweep.find(home, "ray") if _title(each).startswith(_TITLES[part]))
     known = Supervisor(home).processes().get(part)
     return frozenset({known.pid} if known is not None and known.pid else ())
 
@@ -68,3 +69,21 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float, poll: flo
                 return
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
         time.sleep(poll)
+
+
+@contextmanager
+def without_mlflow(home: Home) -> Iterator[None]:
+    """MLflow is gone while the block lasts: its server is killed and its store lets nobody in, mid-sentence."""
+    kill(home, "mlflow")
+    _ask_postgres(home, "alter database mlflow allow_connections false")
+    _ask_postgres(home, "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'mlflow'")
+    try:
+        yield
+    finally:
+        _ask_postgres(home, "alter database mlflow allow_connections true")
+
+
+def _ask_postgres(home: Home, statement: str) -> None:
+    url = postgres.dsn(home).replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        connection.execute(statement.encode())
