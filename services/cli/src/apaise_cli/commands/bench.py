@@ -124,3 +124,23 @@ def training(
     screen: Screen = ctx.obj
     document = measure(screen, corrections, holdout, seeds)
     screen.result(document, shown(document))
+
+
+@group.command()
+def loop(
+    ctx: typer.Context,
+    corrections: Annotated[int, typer.Option(help="Corrections the adapter learns from.", min=60)] = 500,
+    seconds: Annotated[float, typer.Option(help="Time given to half load without training.", min=5)] = 40,
+    as_json: JsonFlag = False,
+) -> None:
+    """From a correction to its near-copy, from 500 corrections to their adapter, and the p99 of serving meanwhile.
+
+    Starts a mesh of its own (in .apaise/bench) and stops it at the end. The load generator runs on the same cores.
+
+    Example: `apaise bench loop --json`
+    """
+    from apaise_cli.bench.loop import measure, shown
+
+    screen: Screen = ctx.obj
+    document = measure(screen, corrections, seconds)
+    screen.result(document, shown(document))

@@ -43,22 +43,23 @@ async def work_the_queue(
         How many were confirmed and how many corrected.
     """
     service = rpc.ReviewServiceStub(route)
-    todo = [item async for item in _open_items(service, brand) if item.message.external_id in answers]
+    todo = [item async for item in open_items(service, brand) if item.message.external_id in answers]
     done: Counter[str] = Counter()
     hands = asyncio.Semaphore(_HANDS)
 
-    async def resolve(item: pb.ReviewItem) -> None:
+    async def handle(item: pb.ReviewItem) -> None:
         async with hands:
-            done[await _resolve(service, item, answers[item.message.external_id])] += 1
+            done[await resolve(service, item, answers[item.message.external_id])] += 1
             progress()
 
     async with asyncio.TaskGroup() as group:
         for item in todo:
-            group.create_task(resolve(item))
+            group.create_task(handle(item))
     return done
 
 
-async def _open_items(service: rpc.ReviewServiceAsyncStub, brand: str) -> AsyncIterator[pb.ReviewItem]:
+async def open_items(service: rpc.ReviewServiceAsyncStub, brand: str) -> AsyncIterator[pb.ReviewItem]:
+    """The brand's review items that wait for someone."""
     token = ""
     while True:
         page = await service.ListReviewItems(
@@ -71,7 +72,8 @@ async def _open_items(service: rpc.ReviewServiceAsyncStub, brand: str) -> AsyncI
             return
 
 
-async def _resolve(service: rpc.ReviewServiceAsyncStub, item: pb.ReviewItem, answer: Correction) -> str:
+async def resolve(service: rpc.ReviewServiceAsyncStub, item: pb.ReviewItem, answer: Correction) -> str:
+    """Claim an item and resolve it as the answer says; `confirmed` or `corrected`."""
     claimed = (await service.ClaimReviewItem(pb.ClaimReviewItemRequest(name=item.name))).review_item
     now = claimed.decision.visibility
     right = now in _TAKEN_DOWN if answer.remove else now == decision_pb2.VISIBILITY_KEEP
