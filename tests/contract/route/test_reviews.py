@@ -61,6 +61,21 @@ async def test_the_queue_is_ordered_by_urgency_and_pages(door: Any, brand: str) 
     assert sorted(names[1:]) == sorted(calm)
 
 
+async def test_within_the_same_tens_the_greater_harm_is_first(door: Any, brand: str) -> None:
+    """All three fall under one clause of the default charter; only what may come of them differs."""
+    mild = reading(unsure=["remove"])
+    grave = reading(unsure=["remove", "threat"])
+    (calm,) = await opened(door, brand, "calm", assessment=mild)
+    private: dict[str, Any] = {"audience": message_pb2.AUDIENCE_PRIVATE}
+    (unseen,) = await opened(door, brand, "unseen", assessment=grave, **private)
+    (worst,) = await opened(door, brand, "worst", assessment=grave)
+    page = await door.review().ListReviewItems(reviews.ListReviewItemsRequest(parent=f"brands/{brand}"))
+    found = [(item.name, item.expected_harm) for item in page.review_items]
+    assert found == [(worst, 1.0), (calm, 0.4), (unseen, 0.2)]
+    assert len({item.priority for item in page.review_items}) == 1
+    assert (await claim(door, f"brands/{brand}/reviewItems/-")).name == worst
+
+
 async def test_an_item_shows_what_a_person_needs(door: Any, brand: str) -> None:
     (name,) = await opened(door, brand)
     page = await door.review().ListReviewItems(reviews.ListReviewItemsRequest(parent=f"brands/{brand}"))

@@ -166,6 +166,7 @@ class ReviewItem(_message.Message):
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EXPECTED_HARM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`brands/{brand}/reviewItems/{review_item}`."""
     reason: Global___ReviewReason.ValueType
@@ -175,13 +176,17 @@ class ReviewItem(_message.Message):
     queue: _decision_pb2.Queue.ValueType
     """Whose queue."""
     priority: _builtins.int
-    """0 to 100; higher goes first."""
+    """The charter's, 0 to 100. Its tens go first, higher before lower; then `expected_harm`."""
     state: Global___ReviewState.ValueType
     """Where it stands."""
     claim_actor: _builtins.str
     """Who holds its lease."""
     etag: _builtins.str
     """Changes with each change: give it back when you resolve."""
+    expected_harm: _builtins.float
+    """What it may cost that nobody looks, 0 to 1: uncertainty × severity × visibility. In steps of a tenth it orders items
+    whose priorities have the same tens.
+    """
     @_builtins.property
     def message(self) -> _message_pb2.Message:
         """The message to look at, as it was decided."""
@@ -225,10 +230,11 @@ class ReviewItem(_message.Message):
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        expected_harm: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "lease_expire_time", b"lease_expire_time", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "claim_actor", b"claim_actor", "create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "etag", b"etag", "lease_expire_time", b"lease_expire_time", "message", b"message", "name", b"name", "priority", b"priority", "queue", b"queue", "reason", b"reason", "sampling_probability", b"sampling_probability", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "claim_actor", b"claim_actor", "create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "etag", b"etag", "expected_harm", b"expected_harm", "lease_expire_time", b"lease_expire_time", "message", b"message", "name", b"name", "priority", b"priority", "queue", b"queue", "reason", b"reason", "sampling_probability", b"sampling_probability", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

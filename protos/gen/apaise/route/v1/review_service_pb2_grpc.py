@@ -82,7 +82,7 @@ class ReviewServiceServicer:
     """
 
     def ListReviewItems(self, request, context):
-        """Lists items, most urgent first (priority, then due time).
+        """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,7 @@ class ReviewServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReviewServiceAsyncStub: ...
     ListReviewItems: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ListReviewItemsRequest, _review_service_pb2.ListReviewItemsResponse]
-    """Lists items, most urgent first (priority, then due time)."""
+    """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time."""
     ClaimReviewItem: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ClaimReviewItemRequest, _review_service_pb2.ClaimReviewItemResponse]
     """Takes an item, or the most urgent open one, for a while. Of two people racing for one, one gets it and the other
     FAILED_PRECONDITION with reason CLAIMED_BY_OTHER. Claiming one's own again extends the lease.
@@ -60,7 +60,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListReviewItems: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ListReviewItemsRequest, _review_service_pb2.ListReviewItemsResponse]  # type: ignore[assignment]
-    """Lists items, most urgent first (priority, then due time)."""
+    """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time."""
     ClaimReviewItem: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ClaimReviewItemRequest, _review_service_pb2.ClaimReviewItemResponse]  # type: ignore[assignment]
     """Takes an item, or the most urgent open one, for a while. Of two people racing for one, one gets it and the other
     FAILED_PRECONDITION with reason CLAIMED_BY_OTHER. Claiming one's own again extends the lease.
@@ -89,7 +89,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_service_pb2.ListReviewItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_service_pb2.ListReviewItemsResponse, _abc.Awaitable[_review_service_pb2.ListReviewItemsResponse]]:
-        """Lists items, most urgent first (priority, then due time)."""
+        """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time."""
 
     @_abc_1.abstractmethod
     def ClaimReviewItem(

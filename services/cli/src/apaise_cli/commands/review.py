@@ -317,13 +317,14 @@ def _table(items: list[pb.ReviewItem]) -> Table:
     from apaise.route.v1 import review_service_pb2 as pb
 
     shown = Table(box=None, padding=(0, 2))
-    for heading in ("item", "queue", "prio", "why", "state", "now", "text"):
+    for heading in ("item", "queue", "prio", "harm", "why", "state", "now", "text"):
         shown.add_column(heading, no_wrap=heading != "text")
     for item in items:
         shown.add_row(
             Text(item.name if len(items) == 1 else short(item.name)),
             _short_enum(decision_pb2.Queue.Name(item.queue), "QUEUE_"),
             str(item.priority),
+            f"{item.expected_harm:.2f}",
             _short_enum(pb.ReviewReason.Name(item.reason), "REVIEW_REASON_"),
             _short_enum(pb.ReviewState.Name(item.state), "REVIEW_STATE_"),
             _visibility(item.decision),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from apaise_route.domain.harm import priority_of, urgency
 from apaise_route.domain.model import (
     Absence,
     Assessment,
@@ -229,6 +230,7 @@ def _ruling_json(ruling: Ruling) -> Json:
         "hold_finally": int(ruling.hold_finally),
         "explanation": ruling.explanation,
         "notify": [int(queue) for queue in ruling.notify],
+        "harm": ruling.harm,
         "silence": [getattr(ruling.silence, name) for name in Unanswered.__slots__] if ruling.silence else None,
     }
 
@@ -247,9 +249,10 @@ def _ruling_of(value: Json) -> Ruling:
         hold_then=Visibility(value["hold_then"]),
         hold_finally=Visibility(value["hold_finally"]),
         explanation=value["explanation"],
-        # Rows of the first release know neither.
+        # Rows of earlier releases do not know these.
         notify=tuple(map(Queue, value.get("notify", ()))),
         silence=Unanswered(*value["silence"]) if value.get("silence") else None,
+        harm=value.get("harm", 0.0),
     )
 
 
@@ -264,7 +267,8 @@ def item_row(item: ReviewItem) -> Json:
         "reason": int(item.reason),
         "sampling_probability": item.sampling_probability,
         "queue": int(item.queue),
-        "urgency": -item.priority,
+        "urgency": -urgency(item.priority, item.harm),
+        "expected_harm": item.harm,
         "due_key": _NEVER_DUE if item.due_time is None else int(item.due_time.timestamp() * 1_000_000),
         "due_time": _iso(item.due_time),
         "create_time": _iso(item.create_time),
@@ -287,7 +291,8 @@ def item_of(row: Record) -> ReviewItem:
         reason=ReviewReason(row["reason"]),
         sampling_probability=row["sampling_probability"],
         queue=Queue(row["queue"]),
-        priority=-row["urgency"],
+        priority=priority_of(-row["urgency"]),
+        harm=row["expected_harm"],
         due_time=row["due_time"],
         create_time=row["create_time"],
         state=ReviewState(row["state"]),

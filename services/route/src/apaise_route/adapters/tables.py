@@ -108,7 +108,7 @@ review_items = Table(
     Column("reason", SmallInteger, nullable=False),
     Column("sampling_probability", Double, nullable=False),
     Column("queue", SmallInteger, nullable=False),
-    # The order of the queue: -priority, then due (microseconds since 1970, the largest number when nothing is due).
+    # The order of the queue: -`harm.urgency`, then due (microseconds since 1970, the largest number for never).
     Column("urgency", SmallInteger, nullable=False),
     Column("due_key", BigInteger, nullable=False),
     Column("due_time", _TIME),
@@ -118,6 +118,7 @@ review_items = Table(
     Column("lease_expire_time", _TIME),
     Column("version", Integer, nullable=False),
     Column("asked_by", Text, nullable=False, server_default=""),
+    Column("expected_harm", Double, nullable=False, server_default="0"),
     Index("ix_review_items_waiting", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")),
     Index(
         "ix_review_items_brand_waiting", "brand", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")

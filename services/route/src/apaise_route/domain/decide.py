@@ -15,6 +15,7 @@ from apaise_kit.core.labels import LABELS
 from apaise_route.domain import charter as rules
 from apaise_route.domain.charter import Autonomy, Charter, Clause, CompiledCharter, FailurePolicy
 from apaise_route.domain.explain import explain
+from apaise_route.domain.harm import expected_harm
 from apaise_route.domain.model import (
     Absence,
     Assessment,
@@ -326,6 +327,7 @@ def _ruling(draft: _Draft, entry: RouteInput, charter: Charter, now: datetime) -
         reply_posture=step.posture,
         notify=_told(draft, step.queue),
         silence=step.silence,
+        harm=expected_harm(entry.assessment, entry.channel, draft.visibility),
     )
     if draft.visibility is Visibility.HOLD:
         ruling = hold(ruling, charter, now, harmless=_harmless(draft, entry))

@@ -298,7 +298,7 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What is decided, apart from who decided it and when."""
+    """What is decided, apart from who decided it and when; `harm` is what it may cost that nobody looks, 0 to 1."""
 
     visibility: Visibility
     clause: str
@@ -314,6 +314,7 @@ class Ruling:
     explanation: str = ""
     notify: tuple[Queue, ...] = ()
     silence: Unanswered | None = None
+    harm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +389,7 @@ class ReviewItem:
     lease_expire_time: datetime | None = None
     version: int = 1
     asked_by: str = ""
+    harm: float = 0.0
 
     def state_at(self, now: datetime) -> ReviewState:
         """Where it stands at an instant: an expired lease reads as open."""

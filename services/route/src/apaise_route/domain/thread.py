@@ -148,7 +148,8 @@ class Thread:
             claimed = waiting.state_at(now) is ReviewState.CLAIMED
             if same and (owed is not None or claimed):
                 reason = owed.reason if owed else waiting.reason
-                self._touch(replace(waiting, sequence=sequence, reason=reason, priority=ruling.priority))
+                kept = replace(waiting, sequence=sequence, reason=reason)
+                self._touch(replace(kept, priority=ruling.priority, harm=ruling.harm))
                 return waiting.id
             self._withdraw(waiting)
         if owed is None:
@@ -163,6 +164,7 @@ class Thread:
             sampling_probability=owed.sampling_probability,
             queue=ruling.queue or Queue.MODERATOR,
             priority=ruling.priority,
+            harm=ruling.harm,
             due_time=ruling.due_time,
             create_time=now,
         )
@@ -341,6 +343,7 @@ class Thread:
                 sampling_probability=item.sampling_probability * share,
                 queue=item.queue,
                 priority=item.priority,
+                harm=item.harm,
                 due_time=None,
                 create_time=now,
                 asked_by=actor,

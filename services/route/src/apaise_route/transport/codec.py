@@ -503,6 +503,7 @@ def item_pb(view: ItemView, now: datetime) -> reviews_pb.ReviewItem:
         sampling_probability=item.sampling_probability,
         queue=int(item.queue),  # type: ignore[arg-type]
         priority=item.priority,
+        expected_harm=item.harm,
         state=int(state),  # type: ignore[arg-type]
         etag=str(item.version),
     )
