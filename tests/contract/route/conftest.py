@@ -159,7 +159,7 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     desks, words = Desks(), WordReader()
     telemetry = Telemetry.create("route", 0)
     shared = getattr(request.module, "SECOND_LOOKS", 0.0)
-    deps, _ = wire(Database(engine, SCHEMA, events, clock), telemetry, clock, desks, words, shared)
+    deps, _ = wire(Database(engine, SCHEMA, events, clock), telemetry, clock, desks, words, shared, 1.0)
     async with running(*services(deps)) as server:
         found = Door(server.address, server.token, deps, clock, desks=desks, words=words, telemetry=telemetry)
         yield found

@@ -57,6 +57,11 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     ),
     "review/AskSecondOpinion": lambda b, d, i: reviews.AskSecondOpinionRequest(name=i),
     "review/UndoResolution": lambda b, d, i: reviews.UndoResolutionRequest(name=i, etag="1"),
+    "review/AddGoldenItem": lambda b, d, i: reviews.AddGoldenItemRequest(
+        message=d.rpartition("/decisions/")[0], visibility=pb.VISIBILITY_HIDE
+    ),
+    "review/ListGoldenItems": lambda b, d, i: reviews.ListGoldenItemsRequest(parent=b),
+    "review/WithdrawGoldenItem": lambda b, d, i: reviews.WithdrawGoldenItemRequest(name=f"{b}/goldenItems/g"),
     "review/FollowReviews": lambda b, d, i: reviews.FollowReviewsRequest(parent=b),
     "case/OpenCase": lambda b, d, i: cases.OpenCaseRequest(message=d.rpartition("/decisions/")[0]),
     "case/GetCase": lambda b, d, i: cases.GetCaseRequest(name=f"{b}/cases/c"),
@@ -161,6 +166,9 @@ async def test_all_brands_means_all_of_ones_own(door: Any, brand: str, service: 
         ("route", "BatchRoute", routes.BatchRouteRequest(), "moderator"),
         ("charter", "CreateCharter", charters.CreateCharterRequest(), "moderator"),
         ("review", "FollowReviews", reviews.FollowReviewsRequest(), "lead"),
+        ("review", "AddGoldenItem", reviews.AddGoldenItemRequest(), "moderator"),
+        ("review", "ListGoldenItems", reviews.ListGoldenItemsRequest(), "moderator"),
+        ("review", "WithdrawGoldenItem", reviews.WithdrawGoldenItemRequest(), "operator"),
         ("review", "ClaimReviewItem", reviews.ClaimReviewItemRequest(), "service"),
         ("case", "ReturnCase", cases.ReturnCaseRequest(), "service"),
         ("case", "AnswerCase", cases.AnswerCaseRequest(), "operator"),

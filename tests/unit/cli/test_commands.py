@@ -60,6 +60,7 @@ class Review(review_rpc.ReviewServiceServicer):
     def __init__(self) -> None:
         self.etag = "e1"
         self.corrections: list[review_pb.ResolveReviewItemRequest] = []
+        self.golden: list[review_pb.GoldenItem] = []
 
     def _item(self) -> review_pb.ReviewItem:
         item = review_pb.ReviewItem(name=ITEM, etag=self.etag, reason=review_pb.REVIEW_REASON_HOLD)
@@ -92,6 +93,29 @@ class Review(review_rpc.ReviewServiceServicer):
     ) -> review_pb.UndoResolutionResponse:
         self._check(request.etag)
         return review_pb.UndoResolutionResponse(review_item=self._item())
+
+    async def AddGoldenItem(
+        self, request: review_pb.AddGoldenItemRequest, context: Context
+    ) -> review_pb.AddGoldenItemResponse:
+        golden = review_pb.GoldenItem(name="brands/demo/goldenItems/g1", visibility=request.visibility)
+        golden.message.name, golden.message.text = request.message, "gg [b]ez[/b]"
+        self.golden.append(golden)
+        return review_pb.AddGoldenItemResponse(golden_item=golden)
+
+    async def ListGoldenItems(
+        self, request: review_pb.ListGoldenItemsRequest, context: Context
+    ) -> review_pb.ListGoldenItemsResponse:
+        """One a page."""
+        at = int(request.page_token or 0)
+        more = str(at + 1) if at + 1 < len(self.golden) else ""
+        return review_pb.ListGoldenItemsResponse(golden_items=self.golden[at : at + 1], next_page_token=more)
+
+    async def WithdrawGoldenItem(
+        self, request: review_pb.WithdrawGoldenItemRequest, context: Context
+    ) -> review_pb.WithdrawGoldenItemResponse:
+        (golden,) = [each for each in self.golden if each.name == request.name]
+        golden.withdraw_time.GetCurrentTime()
+        return review_pb.WithdrawGoldenItemResponse(golden_item=golden)
 
     def _check(self, etag: str) -> None:
         if etag != self.etag:
@@ -142,7 +166,7 @@ async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     )
     async with running(*services) as server:
         monkeypatch.setenv("APAISE_HOME", str(tmp_path))
-        monkeypatch.setenv("APAISE_TOKEN", server.token(roles=("operator", "moderator", "ml_engineer")))
+        monkeypatch.setenv("APAISE_TOKEN", server.token(roles=("operator", "moderator", "lead", "ml_engineer")))
         for service in ("CLASSIFY", "ROUTE", "TRAIN"):
             monkeypatch.setenv(f"APAISE_{service}_ADDRESS", server.address)
         yield made
@@ -198,6 +222,28 @@ async def test_a_refusal_is_one_line_with_its_reason(mesh: Mesh, capfd: Captured
     out, err = capfd.readouterr()
     assert out == ""
     assert "bob holds it until noon. [CLAIMED_BY_OTHER]" in " ".join(err.split())
+
+
+async def test_golden_items_are_put_in_listed_and_ended(mesh: Mesh, capfd: Captured) -> None:
+    for message in ("m1", "m2"):
+        assert await mesh.run("review", "golden", "add", message, "-b", "demo", "-v", "hide") == 0
+    assert [golden.message.name for golden in mesh.review.golden] == [
+        "brands/demo/messages/m1",
+        "brands/demo/messages/m2",
+    ]
+    assert {golden.visibility for golden in mesh.review.golden} == {decision_pb2.VISIBILITY_HIDE}
+    capfd.readouterr()
+    assert await mesh.run("review", "golden", "list", "-b", "demo") == 0
+    assert capfd.readouterr().out.count("gg [b]ez[/b]") == 2
+    mesh.review.golden.pop()
+    assert await mesh.run("review", "golden", "withdraw", "g1", "-b", "demo", "--json") == 0
+    document = json.loads(capfd.readouterr().out)["golden_item"]
+    assert (document["visibility"], bool(document["withdraw_time"])) == ("HIDE", True)
+
+
+async def test_a_word_that_is_no_answer_is_exit_code_2(mesh: Mesh) -> None:
+    assert await mesh.run("review", "golden", "add", "m1", "-b", "demo", "-v", "vanish") == 2
+    assert mesh.review.golden == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -22,13 +23,16 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def command_lines() -> Iterator[list[str]]:
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        yield from [[name, each] for each in inner] if inner else [[name]]
+def command_lines(group: Any, above: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Every command, those of groups within groups too."""
+    for name, command in group.commands.items():
+        if getattr(command, "commands", None):
+            yield from command_lines(command, (*above, name))
+        else:
+            yield [*above, name]
 
 
-@pytest.mark.parametrize("line", list(command_lines()), ids=" ".join)
+@pytest.mark.parametrize("line", list(command_lines(get_command(app))), ids=" ".join)
 def test_every_command_has_help_with_an_example(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert run([*line, "--help"]) == 0
     assert f"Example: apaise {' '.join(line)}" in " ".join(capfd.readouterr().out.split())

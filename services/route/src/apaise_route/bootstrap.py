@@ -62,11 +62,12 @@ def wire(
     desks: Desks | None = None,
     reader: Reader | None = None,
     second_looks: float = 0.0,
+    golden_share: float = 0.05,
 ) -> tuple[Deps, Metrics]:
     """What use cases need, over a database that is there or will be."""
     shelf = Shelf()
     metrics = Metrics(telemetry.meter, shelf.default.charter)
-    others = (NoDesks() if desks is None else desks, reader or NoReader(), second_looks)
+    others = (NoDesks() if desks is None else desks, reader or NoReader(), second_looks, golden_share)
     return Deps(db, shelf, metrics, clock, *others), metrics
 
 
@@ -84,7 +85,7 @@ async def main() -> None:
     db = Database(engine, SCHEMA, events, clock)
     classify = open_channel(settings.classify_address, settings.service_token, telemetry=telemetry)
     desks, reader = DeskFile(settings.desks_file), GrpcReader(classify)
-    deps, metrics = wire(db, telemetry, clock, desks, reader, settings.second_look_share)
+    deps, metrics = wire(db, telemetry, clock, desks, reader, settings.second_look_share, settings.golden_share)
     post, webhooks = Poster(), _webhooks(deps, settings)
     server = build_server(settings, services(deps), tokens=TokenFile(settings.tokens_file), telemetry=telemetry)
 

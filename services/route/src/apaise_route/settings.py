@@ -34,6 +34,12 @@ class RouteSettings(KitSettings):
         le=65535,
         description="HTTP port desks answer at (POST /webhooks/{brand}); 0 takes a free one, unset turns it off.",
     )
+    golden_share: float = Field(
+        0.05,
+        ge=0,
+        le=0.2,
+        description="Share of what a reviewer resolves that is golden, where leads put such items in; 0 gives none.",
+    )
     case_check_seconds: float = Field(
         1.0, gt=0, description="How often late cases and webhooks owed to desks are looked for, seconds."
     )

@@ -431,6 +431,228 @@ class Review(_message.Message):
 Global___Review: _TypeAlias = Review  # noqa: Y015
 
 @_typing.final
+class GoldenItem(_message.Message):
+    """A message whose right answer is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    CLAUSE_FIELD_NUMBER: _builtins.int
+    CREATE_ACTOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`brands/{brand}/goldenItems/{golden_item}`."""
+    visibility: _decision_pb2.Visibility.ValueType
+    """What is right: KEEP, HIDE or DELETE. Whoever takes down what goes and leaves what stays is right."""
+    clause: _builtins.str
+    """The clause by which the machine had decided."""
+    create_actor: _builtins.str
+    """Who put it in: they are not given it."""
+    answered: _builtins.int
+    """How many answered, skipped, held and undone ones apart."""
+    right: _builtins.int
+    """How many of them rightly."""
+    @_builtins.property
+    def message(self) -> _message_pb2.Message:
+        """The message, in the revision people are shown. Its text is empty once it was blanked."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def withdraw_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is ended, if it is."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        message: _message_pb2.Message | None = ...,
+        visibility: _decision_pb2.Visibility.ValueType = ...,
+        clause: _builtins.str = ...,
+        create_actor: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        withdraw_time: _timestamp_pb2.Timestamp | None = ...,
+        answered: _builtins.int = ...,
+        right: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "clause", b"clause", "create_actor", b"create_actor", "create_time", b"create_time", "message", b"message", "name", b"name", "right", b"right", "visibility", b"visibility", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoldenItem: _TypeAlias = GoldenItem  # noqa: Y015
+
+@_typing.final
+class AddGoldenItemRequest(_message.Message):
+    """AddGoldenItem's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """The message: decided, and not waiting for review."""
+    visibility: _decision_pb2.Visibility.ValueType
+    """What is right: KEEP, HIDE or DELETE."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        visibility: _decision_pb2.Visibility.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "request_id", b"request_id", "visibility", b"visibility"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddGoldenItemRequest: _TypeAlias = AddGoldenItemRequest  # noqa: Y015
+
+@_typing.final
+class AddGoldenItemResponse(_message.Message):
+    """AddGoldenItem's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOLDEN_ITEM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def golden_item(self) -> Global___GoldenItem:
+        """The golden item; the one there was, when it said the same."""
+
+    def __init__(
+        self,
+        *,
+        golden_item: Global___GoldenItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["golden_item", b"golden_item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["golden_item", b"golden_item"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddGoldenItemResponse: _TypeAlias = AddGoldenItemResponse  # noqa: Y015
+
+@_typing.final
+class ListGoldenItemsRequest(_message.Message):
+    """ListGoldenItems' request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """Where the last page ended."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGoldenItemsRequest: _TypeAlias = ListGoldenItemsRequest  # noqa: Y015
+
+@_typing.final
+class ListGoldenItemsResponse(_message.Message):
+    """ListGoldenItems' response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOLDEN_ITEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def golden_items(self) -> _containers.RepeatedCompositeFieldContainer[Global___GoldenItem]:
+        """The page, newest first."""
+
+    def __init__(
+        self,
+        *,
+        golden_items: _abc.Iterable[Global___GoldenItem] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["golden_items", b"golden_items", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGoldenItemsResponse: _TypeAlias = ListGoldenItemsResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawGoldenItemRequest(_message.Message):
+    """WithdrawGoldenItem's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The golden item."""
+    request_id: _builtins.str
+    """A caller's unique id of this request, recorded in the audit log."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawGoldenItemRequest: _TypeAlias = WithdrawGoldenItemRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawGoldenItemResponse(_message.Message):
+    """WithdrawGoldenItem's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOLDEN_ITEM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def golden_item(self) -> Global___GoldenItem:
+        """The golden item, ended."""
+
+    def __init__(
+        self,
+        *,
+        golden_item: Global___GoldenItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["golden_item", b"golden_item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["golden_item", b"golden_item"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawGoldenItemResponse: _TypeAlias = WithdrawGoldenItemResponse  # noqa: Y015
+
+@_typing.final
 class ListReviewItemsRequest(_message.Message):
     """ListReviewItems' request."""
 

@@ -70,6 +70,21 @@ class ReviewServiceStub:
                 request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionRequest.SerializeToString,
                 response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionResponse.FromString,
                 _registered_method=True)
+        self.AddGoldenItem = channel.unary_unary(
+                '/apaise.route.v1.ReviewService/AddGoldenItem',
+                request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AddGoldenItemRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AddGoldenItemResponse.FromString,
+                _registered_method=True)
+        self.ListGoldenItems = channel.unary_unary(
+                '/apaise.route.v1.ReviewService/ListGoldenItems',
+                request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListGoldenItemsRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListGoldenItemsResponse.FromString,
+                _registered_method=True)
+        self.WithdrawGoldenItem = channel.unary_unary(
+                '/apaise.route.v1.ReviewService/WithdrawGoldenItem',
+                request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.WithdrawGoldenItemRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.WithdrawGoldenItemResponse.FromString,
+                _registered_method=True)
         self.FollowReviews = channel.unary_stream(
                 '/apaise.route.v1.ReviewService/FollowReviews',
                 request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.FollowReviewsRequest.SerializeToString,
@@ -132,6 +147,28 @@ class ReviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddGoldenItem(self, request, context):
+        """Puts a decided message whose right answer leads agree on among what reviewers see: each is given a copy once, which
+        looks like any other item. What they answer decides nothing and teaches nothing; it tells how sure they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGoldenItems(self, request, context):
+        """Lists golden items, newest first, with how they were answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawGoldenItem(self, request, context):
+        """Ends a golden item: nobody is given it any more, and its answers no longer count.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FollowReviews(self, request, context):
         """Every review in commit order from a cursor on, undos included; stays open. Kept for 30 days in the stream.
         """
@@ -176,6 +213,21 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.AskSecondOpinion,
                     request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionRequest.FromString,
                     response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionResponse.SerializeToString,
+            ),
+            'AddGoldenItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddGoldenItem,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AddGoldenItemRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.AddGoldenItemResponse.SerializeToString,
+            ),
+            'ListGoldenItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGoldenItems,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListGoldenItemsRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListGoldenItemsResponse.SerializeToString,
+            ),
+            'WithdrawGoldenItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawGoldenItem,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.WithdrawGoldenItemRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.WithdrawGoldenItemResponse.SerializeToString,
             ),
             'FollowReviews': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowReviews,
@@ -373,6 +425,87 @@ class ReviewService:
             '/apaise.route.v1.ReviewService/AskSecondOpinion',
             apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionRequest.SerializeToString,
             apaise_dot_route_dot_v1_dot_review__service__pb2.AskSecondOpinionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddGoldenItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.ReviewService/AddGoldenItem',
+            apaise_dot_route_dot_v1_dot_review__service__pb2.AddGoldenItemRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_review__service__pb2.AddGoldenItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGoldenItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.ReviewService/ListGoldenItems',
+            apaise_dot_route_dot_v1_dot_review__service__pb2.ListGoldenItemsRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_review__service__pb2.ListGoldenItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawGoldenItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.ReviewService/WithdrawGoldenItem',
+            apaise_dot_route_dot_v1_dot_review__service__pb2.WithdrawGoldenItemRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_review__service__pb2.WithdrawGoldenItemResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,14 @@ class ReviewServiceStub:
     """
     AskSecondOpinion: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.AskSecondOpinionRequest, _review_service_pb2.AskSecondOpinionResponse]
     """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again."""
+    AddGoldenItem: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.AddGoldenItemRequest, _review_service_pb2.AddGoldenItemResponse]
+    """Puts a decided message whose right answer leads agree on among what reviewers see: each is given a copy once, which
+    looks like any other item. What they answer decides nothing and teaches nothing; it tells how sure they are.
+    """
+    ListGoldenItems: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ListGoldenItemsRequest, _review_service_pb2.ListGoldenItemsResponse]
+    """Lists golden items, newest first, with how they were answered."""
+    WithdrawGoldenItem: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.WithdrawGoldenItemRequest, _review_service_pb2.WithdrawGoldenItemResponse]
+    """Ends a golden item: nobody is given it any more, and its answers no longer count."""
     FollowReviews: _grpc.UnaryStreamMultiCallable[_review_service_pb2.FollowReviewsRequest, _review_service_pb2.FollowReviewsResponse]
     """Every review in commit order from a cursor on, undos included; stays open. Kept for 30 days in the stream."""
 
@@ -77,6 +85,14 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """
     AskSecondOpinion: _aio.UnaryUnaryMultiCallable[_review_service_pb2.AskSecondOpinionRequest, _review_service_pb2.AskSecondOpinionResponse]  # type: ignore[assignment]
     """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again."""
+    AddGoldenItem: _aio.UnaryUnaryMultiCallable[_review_service_pb2.AddGoldenItemRequest, _review_service_pb2.AddGoldenItemResponse]  # type: ignore[assignment]
+    """Puts a decided message whose right answer leads agree on among what reviewers see: each is given a copy once, which
+    looks like any other item. What they answer decides nothing and teaches nothing; it tells how sure they are.
+    """
+    ListGoldenItems: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ListGoldenItemsRequest, _review_service_pb2.ListGoldenItemsResponse]  # type: ignore[assignment]
+    """Lists golden items, newest first, with how they were answered."""
+    WithdrawGoldenItem: _aio.UnaryUnaryMultiCallable[_review_service_pb2.WithdrawGoldenItemRequest, _review_service_pb2.WithdrawGoldenItemResponse]  # type: ignore[assignment]
+    """Ends a golden item: nobody is given it any more, and its answers no longer count."""
     FollowReviews: _aio.UnaryStreamMultiCallable[_review_service_pb2.FollowReviewsRequest, _review_service_pb2.FollowReviewsResponse]  # type: ignore[assignment]
     """Every review in commit order from a cursor on, undos included; stays open. Kept for 30 days in the stream."""
 
@@ -142,6 +158,32 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_service_pb2.AskSecondOpinionResponse, _abc.Awaitable[_review_service_pb2.AskSecondOpinionResponse]]:
         """Gives a claimed item back for somebody else to look at: whoever asked cannot claim it again."""
+
+    @_abc_1.abstractmethod
+    def AddGoldenItem(
+        self,
+        request: _review_service_pb2.AddGoldenItemRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.AddGoldenItemResponse, _abc.Awaitable[_review_service_pb2.AddGoldenItemResponse]]:
+        """Puts a decided message whose right answer leads agree on among what reviewers see: each is given a copy once, which
+        looks like any other item. What they answer decides nothing and teaches nothing; it tells how sure they are.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGoldenItems(
+        self,
+        request: _review_service_pb2.ListGoldenItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ListGoldenItemsResponse, _abc.Awaitable[_review_service_pb2.ListGoldenItemsResponse]]:
+        """Lists golden items, newest first, with how they were answered."""
+
+    @_abc_1.abstractmethod
+    def WithdrawGoldenItem(
+        self,
+        request: _review_service_pb2.WithdrawGoldenItemRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.WithdrawGoldenItemResponse, _abc.Awaitable[_review_service_pb2.WithdrawGoldenItemResponse]]:
+        """Ends a golden item: nobody is given it any more, and its answers no longer count."""
 
     @_abc_1.abstractmethod
     def FollowReviews(

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from apaise_cli.commands import golden
 from apaise_cli.commands.arguments import choice, here, named, short
 from apaise_cli.errors import CliError
 from apaise_cli.home import Home
@@ -32,12 +33,14 @@ Duplicates = Annotated[
 ]
 
 group = typer.Typer(
-    help="The review queue: list, claim, confirm, correct, skip, ask, release, undo.", no_args_is_help=True
+    help="The review queue: list, claim, confirm, correct, skip, ask, release, undo; golden items.",
+    no_args_is_help=True,
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add this group."""
+    group.add_typer(golden.group, name="golden")
     app.add_typer(group, name="review", rich_help_panel="Messages")
 
 

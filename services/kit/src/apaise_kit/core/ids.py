@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from datetime import datetime
 from typing import Final
 
 from apaise_kit.core.clock import Clock, SystemClock
@@ -17,8 +18,12 @@ def _base32(number: int) -> str:
 
 def new_id(clock: Clock = _SYSTEM_CLOCK) -> str:
     """A fresh id, 48 bits of milliseconds then 80 random bits: ids sort by time, to the millisecond."""
-    milliseconds = int(clock.now().timestamp() * 1000)
-    return _base32(milliseconds << 80 | secrets.randbits(80))
+    return id_at(clock.now())
+
+
+def id_at(time: datetime) -> str:
+    """A fresh id as if made at an instant."""
+    return _base32(int(time.timestamp() * 1000) << 80 | secrets.randbits(80))
 
 
 def message_id(brand: str, channel: str, external_id: str) -> str:

@@ -67,7 +67,7 @@ with delays as (
 {_DELAY.replace("count(*),", "count(took),", 1)}
 """)
 _QUEUES: Final = text("""
-select queue, count(*), min(create_time) from review_items where brand = :brand and state in (1, 2)
+select queue, count(*), min(create_time) from review_items where brand = :brand and state in (1, 2) and for_actor = ''
 group by queue order by queue
 """)
 _CLAUSES: Final = text(f"""

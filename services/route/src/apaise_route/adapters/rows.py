@@ -277,6 +277,7 @@ def item_row(item: ReviewItem) -> Json:
         "lease_expire_time": _iso(item.lease_expire_time),
         "version": item.version,
         "asked_by": item.asked_by,
+        "for_actor": item.for_actor,
     }
 
 
@@ -300,6 +301,7 @@ def item_of(row: Record) -> ReviewItem:
         lease_expire_time=row["lease_expire_time"],
         version=row["version"],
         asked_by=row["asked_by"],
+        for_actor=row["for_actor"],
     )
 
 

@@ -6,7 +6,7 @@ Locks are taken in one order everywhere, which is what keeps concurrent batches 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apaise_route.adapters import rows
+from apaise_route.adapters import golden_store, rows
 from apaise_route.adapters.bulk import BulkInsert
 from apaise_route.adapters.tables import (
     active_charters,
@@ -40,6 +40,7 @@ from apaise_route.adapters.tables import (
     review_items,
     reviews,
 )
+from apaise_route.domain.golden import Mask
 from apaise_route.domain.model import (
     ActionState,
     Assessment,
@@ -116,7 +117,8 @@ async def _fill(conn: AsyncConnection, threads: dict[Key, Thread], known: Sequen
     query = select(decisions).where(_in(decisions, known)).order_by(decisions.c.sequence)
     for decision in await _decisions(conn, query):
         threads[decision.brand, decision.message].decisions.append(decision)
-    waiting = select(review_items).where(_in(review_items, known), review_items.c.state.in_(_WAITING))
+    c = review_items.c
+    waiting = select(review_items).where(_in(review_items, known), c.state.in_(_WAITING), c.for_actor == "")
     for row in (await conn.execute(waiting)).mappings():
         threads[row["brand"], row["message"]].item = rows.item_of(row)
 
@@ -135,6 +137,7 @@ async def save_threads(conn: AsyncConnection, threads: Iterable[Thread], now: da
     for thread in grown:
         if thread.blanked:
             await conn.execute(_blank, {"brand": thread.brand, "message": thread.message})
+            await golden_store.end_copies_of(conn, thread.brand, thread.message)
 
 
 async def _move(conn: AsyncConnection, holding: Sequence[Decision]) -> None:
@@ -229,9 +232,10 @@ async def add_outcome(conn: AsyncConnection, key: DecisionKey, outcome: Outcome,
 
 
 class ItemFilter(NamedTuple):
-    """Which items a list or a claim is about; None is any."""
+    """Which items a list or a claim of somebody is about; None is any."""
 
     brands: frozenset[str] | None
+    actor: str
     queue: Queue | None = None
     states: tuple[ReviewState, ...] = (ReviewState.OPEN, ReviewState.CLAIMED)
     reason: ReviewReason | None = None
@@ -259,7 +263,7 @@ def _matching(wanted: ItemFilter, now: datetime) -> ColumnElement[bool]:
                 states.append(and_(c.state == 2, c.lease_expire_time > now))
             case _:
                 states.append(c.state == int(state))
-    clauses: list[ColumnElement[bool]] = [or_(*states)]
+    clauses: list[ColumnElement[bool]] = [or_(*states), c.for_actor.in_(("", wanted.actor))]
     if set(wanted.states) <= {ReviewState.OPEN, ReviewState.CLAIMED}:
         clauses.append(literal_column("state in (1, 2)", Boolean))  # lets PostgreSQL use the partial index
     if wanted.brands is not None:
@@ -298,15 +302,23 @@ async def _views(conn: AsyncConnection, items: Sequence[ReviewItem]) -> list[Ite
         return []
     texts = await read_texts(conn, [(i.brand, i.message, i.edit_revision) for i in items])
     about = await read_decisions(conn, [(i.brand, i.message, i.sequence) for i in items])
+    masks = await golden_store.masks(conn, [item for item in items if item.for_actor])
     return [
-        ItemView(
-            item,
-            texts[item.brand, item.message, item.edit_revision].message,
-            about[item.brand, item.message, item.sequence],
-            texts[item.brand, item.message, item.edit_revision].assessment,
-        )
-        for item in items
+        _view(i, texts[i.brand, i.message, i.edit_revision], about.get((i.brand, i.message, i.sequence)), masks)
+        for i in items
     ]
+
+
+def _view(item: ReviewItem, stored: StoredText, about: Decision | None, masks: Mapping[Key, Mask]) -> ItemView:
+    """An item as it is shown; a golden item's copy hides what it is."""
+    mask = masks.get((item.brand, item.id))
+    decision = mask.decision if mask and mask.decision else about
+    if decision is None:
+        raise ValueError("a review item without its decision")
+    if mask is None:
+        return ItemView(item, stored.message, decision, stored.assessment)
+    shown = mask.decision or mask.machine(decision, item.id)
+    return ItemView(item, mask.message(stored.message), shown, stored.assessment)
 
 
 class StoredText(NamedTuple):
@@ -365,7 +377,8 @@ async def claim_item(
     """Take an item that is open, expired or one's own, in one statement: of two at once, one gets it."""
     c = review_items.c
     free = or_(c.state == 1, and_(c.state == 2, or_(c.lease_expire_time <= now, c.claim_actor == actor)))
-    return await _claim(conn, and_(c.brand == brand, c.id == item_id, free, c.asked_by != actor), actor, until)
+    mine = and_(c.asked_by != actor, c.for_actor.in_(("", actor)))
+    return await _claim(conn, and_(c.brand == brand, c.id == item_id, free, mine), actor, until)
 
 
 async def claim_most_urgent(
@@ -412,7 +425,7 @@ with said as (
   join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
   where i.brand = :brand and i.id = :id)
 select i.id from said s join review_items i on i.brand = s.brand and i.id <> s.id
-  and i.state in (1, 2) and i.reason <> 9
+  and i.state in (1, 2) and i.reason <> 9 and i.for_actor = ''
 join messages m on m.brand = i.brand and m.message = i.message and m.edit_revision = i.edit_revision
 where s.words <> '' and lower(regexp_replace(m.text, '\\s+', ' ', 'g')) = s.words
 and m.detail -> 'place' ->> 1 is not distinct from s.to_whom
@@ -440,7 +453,11 @@ class QueueDepth(NamedTuple):
 async def queue_depths(conn: AsyncConnection) -> list[QueueDepth]:
     """Every queue in which something waits, over all brands."""
     c = review_items.c
-    query = select(c.queue, func.count(), func.min(c.create_time)).where(text("state in (1, 2)")).group_by(c.queue)
+    query = (
+        select(c.queue, func.count(), func.min(c.create_time))
+        .where(text("state in (1, 2) and for_actor = ''"))
+        .group_by(c.queue)
+    )
     return [QueueDepth(Queue(queue), count, oldest) for queue, count, oldest in await conn.execute(query)]
 
 

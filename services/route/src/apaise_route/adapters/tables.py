@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -119,12 +120,21 @@ review_items = Table(
     Column("version", Integer, nullable=False),
     Column("asked_by", Text, nullable=False, server_default=""),
     Column("expected_harm", Double, nullable=False, server_default="0"),
+    # Who alone sees it: the copy of a golden item. Empty for what everybody sees.
+    Column("for_actor", Text, nullable=False, server_default=""),
     Index("ix_review_items_waiting", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")),
     Index(
         "ix_review_items_brand_waiting", "brand", "urgency", "due_key", "id", postgresql_where=text("state in (1, 2)")
     ),
     Index("ix_review_items_brand_state", "brand", "state", "urgency", "due_key", "id"),
-    Index("uq_review_items_one_waiting", "brand", "message", unique=True, postgresql_where=text("state in (1, 2)")),
+    Index(
+        "uq_review_items_one_waiting",
+        "brand",
+        "message",
+        unique=True,
+        postgresql_where=text("state in (1, 2) and for_actor = ''"),
+    ),
+    Index("ix_review_items_for_actor", "brand", "for_actor", "state", postgresql_where=text("for_actor <> ''")),
 )
 
 reviews = Table(
@@ -144,6 +154,7 @@ reviews = Table(
     Index("ix_reviews_review_item", "brand", "review_item", "id"),
     Index("ix_reviews_message", "brand", "message"),
     Index("ix_reviews_newest", "brand", "create_time"),
+    Index("ix_reviews_actor", "brand", "actor", "create_time"),
     Index("uq_reviews_request", "brand", "actor", "request_id", unique=True, postgresql_where=text("request_id <> ''")),
 )
 
@@ -202,8 +213,6 @@ live_words = Table(
     Column("expire_time", _TIME, nullable=False),
     Index("ix_live_words_expire", "brand", "expire_time", "id"),
 )
-
-APPEND_ONLY: Final = (decisions, outcomes, reviews, charters)
 
 # A hand-off. Times of due, state and lateness are what lists and clocks look for.
 cases = Table(
@@ -290,3 +299,65 @@ case_deliveries = Table(
     Column("done_time", _TIME),
     Index("ix_case_deliveries_waiting", "next_time", postgresql_where=text("state = 1")),
 )
+
+# Messages with a known right answer. They refer to their text, and to the machine's decision their copies show.
+golden_items = Table(
+    "golden_items",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("edit_revision", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("visibility", SmallInteger, nullable=False),
+    Column("clause", Text, nullable=False),
+    Column("reason", SmallInteger, nullable=False),
+    Column("sampling_probability", Double, nullable=False),
+    Column("queue", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("harm", Double, nullable=False),
+    Column("decide_time", _TIME, nullable=False),
+    Column("create_actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("withdraw_time", _TIME),
+    Index("uq_golden_items_message", "brand", "message", unique=True, postgresql_where=text("withdraw_time is null")),
+)
+
+# Who was given which golden item, as which review item: each once.
+golden_deals = Table(
+    "golden_deals",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("golden", Text, primary_key=True),
+    Column("actor", Text, primary_key=True),
+    Column("review_item", Text, nullable=False),
+    Column("deal_time", _TIME, nullable=False),
+    Index("uq_golden_deals_review_item", "brand", "review_item", unique=True),
+    Index("ix_golden_deals_actor", "brand", "actor", "deal_time"),
+)
+
+# What they answered: reviews nobody follows, with the decisions that were never made.
+golden_answers = Table(
+    "golden_answers",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    *(Column(c.name, c.type, primary_key=c.primary_key, nullable=False) for c in reviews.columns),
+    Column("golden", Text, nullable=False),
+    Column("rightly", Boolean),
+    Column("clause", Text, nullable=False),
+    Column("undoes", Text, nullable=False),
+    Column("decision", JSONB(none_as_null=True)),
+    Index("ix_golden_answers_review_item", "brand", "review_item", "number"),
+    Index("ix_golden_answers_golden", "brand", "golden"),
+    Index("ix_golden_answers_newest", "brand", "create_time"),
+    Index(
+        "uq_golden_answers_request",
+        "brand",
+        "actor",
+        "request_id",
+        unique=True,
+        postgresql_where=text("request_id <> ''"),
+    ),
+)
+
+APPEND_ONLY: Final = (decisions, outcomes, reviews, charters, golden_deals, golden_answers)

@@ -37,6 +37,7 @@ class Deps:
     """The database, the compiled charters, the meter, the clock, the brands' desks, what reads a text.
 
     `second_looks`: share of resolved audit items that somebody else is asked to look at as well, blind.
+    `golden_share`: share of what a reviewer resolves that is golden.
     """
 
     db: Database
@@ -46,6 +47,7 @@ class Deps:
     desks: Desks = field(default_factory=NoDesks)
     reader: Reader = field(default_factory=NoReader)
     second_looks: float = 0.0
+    golden_share: float = 0.05
 
     def new_id(self) -> str:
         """A fresh, sortable id."""

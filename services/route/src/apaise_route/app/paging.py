@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final
 
 from apaise_kit.core import cursor
 from apaise_kit.core.caller import current_caller
 from apaise_kit.core.errors import invalid_field
 from apaise_kit.runtime.db import Database, Event
+from apaise_route.domain.model import Message
 
 _DEFAULT: Final = 50
 _LARGEST: Final = 500
 NOW: Final = "now"
+_PAGE_BYTES: Final = 1024 * 1024
 
 
 def page_limit(page_size: int) -> int:
@@ -24,6 +26,16 @@ def page_limit(page_size: int) -> int:
     if not 0 <= page_size <= _LARGEST:
         raise invalid_field("page_size", f"must be 1 to {_LARGEST}, or 0 for {_DEFAULT}")
     return page_size or _DEFAULT
+
+
+def fitting(texts: Sequence[Message]) -> int:
+    """How many of a page, one at least, stay well below the size of a gRPC message with texts of up to 32 KiB each."""
+    total = 0
+    for count, message in enumerate(texts):
+        total += len(message.text.encode())
+        if total > _PAGE_BYTES and count:
+            return count
+    return len(texts)
 
 
 class Follower:

@@ -25,11 +25,12 @@ from apaise_kit.core.errors import (
 from apaise_kit.core.labels import LABEL_SET
 from apaise_kit.core.names import REVIEW_ITEM, WILDCARD
 from apaise_kit.runtime.db import Transaction
-from apaise_route.adapters import store
+from apaise_route.adapters import golden_store, store
 from apaise_route.adapters.store import ItemFilter, ItemView
+from apaise_route.app import golden
 from apaise_route.app.decisions import save
 from apaise_route.app.deps import Deps
-from apaise_route.app.paging import Follower, page_limit
+from apaise_route.app.paging import Follower, fitting, page_limit
 from apaise_route.domain.charter import Charter
 from apaise_route.domain.model import (
     Audience,
@@ -50,7 +51,6 @@ _SHORTEST: Final = timedelta(seconds=10)
 _LONGEST: Final = timedelta(hours=1)
 _USUAL: Final = timedelta(minutes=5)
 _CLUSTER: Final = 200
-_PAGE_BYTES: Final = 1024 * 1024
 _WAITING: Final = (ReviewState.OPEN, ReviewState.CLAIMED)
 
 
@@ -80,24 +80,15 @@ async def list_items(
     limit, scope = page_limit(page_size), f"items {brand} {queue} {state} {reason}"
     position = cursor.decode(page_token, scope)
     after = (int(position["urgency"]), int(position["due"]), str(position["id"])) if position else None
-    wanted = ItemFilter(current_caller().visible(brand), queue, (state,) if state else _WAITING, reason)
+    caller = current_caller()
+    wanted = ItemFilter(caller.visible(brand), caller.actor, queue, (state,) if state else _WAITING, reason)
     async with deps.db.read() as conn:
         found = await store.page_of_items(conn, wanted, after, deps.clock.now(), limit + 1)
-    page, token = found[: _fitting([view.message for view, _ in found[:limit]])], ""
+    page, token = found[: fitting([view.message for view, _ in found[:limit]])], ""
     if len(found) > len(page):
         urgency, due, item_id = page[-1][1]
         token = cursor.encode({"urgency": urgency, "due": due, "id": item_id}, scope)
     return [view for view, _ in page], token
-
-
-def _fitting(texts: Sequence[Message]) -> int:
-    """How many items, one at least, stay well below the size of a gRPC message with texts of up to 32 KiB each."""
-    total = 0
-    for count, message in enumerate(texts):
-        total += len(message.text.encode())
-        if total > _PAGE_BYTES and count:
-            return count
-    return len(texts)
 
 
 async def claim_item(deps: Deps, brand: str, item_id: str, lease: timedelta | None, queue: Queue | None) -> ItemView:
@@ -119,7 +110,7 @@ async def claim_item(deps: Deps, brand: str, item_id: str, lease: timedelta | No
 async def _claimed(tx: Transaction, brand: str, item_id: str, length: timedelta, queue: Queue | None) -> ReviewItem:
     until, actor = tx.now + length, tx.caller.actor
     if item_id == WILDCARD:
-        wanted = ItemFilter(tx.caller.visible(brand), queue, (ReviewState.OPEN,))
+        wanted = ItemFilter(tx.caller.visible(brand), actor, queue, (ReviewState.OPEN,))
         item = await store.claim_most_urgent(tx.conn, wanted, actor, until, tx.now)
         if item is None:
             raise not_found(f"brands/{brand}/reviewItems/{WILDCARD}")
@@ -134,10 +125,22 @@ async def _claimed(tx: Transaction, brand: str, item_id: str, length: timedelta,
 
 
 async def _existing(tx: Transaction, brand: str, item_id: str) -> ReviewItem:
-    item = await store.read_item(tx.conn, brand, item_id)
-    if item is None:
-        raise not_found(REVIEW_ITEM.format(brand, item_id))
+    return _seen(tx, await store.read_item(tx.conn, brand, item_id), REVIEW_ITEM.format(brand, item_id))
+
+
+def _seen(tx: Transaction, item: ReviewItem | None, name: str) -> ReviewItem:
+    """An item that is there for the caller: another's copy of a golden item is not."""
+    if item is None or item.for_actor not in ("", tx.caller.actor):
+        raise not_found(name)
     return item
+
+
+async def _locked(tx: Transaction, brand: str, item_id: str) -> tuple[ReviewItem, Thread]:
+    """An item and the thread it is about, locked."""
+    item = await _existing(tx, brand, item_id)
+    thread = await store.lock_thread(tx.conn, (brand, item.message))
+    item = await store.lock_item(tx.conn, brand, item_id) or item
+    return item, await golden.thread_of(tx, item, thread) if item.for_actor else thread
 
 
 async def _refused(tx: Transaction, item: ReviewItem) -> FailedPrecondition:
@@ -171,9 +174,7 @@ async def ask_second_opinion(deps: Deps, brand: str, item_id: str, etag: str) ->
 
 
 async def _held(tx: Transaction, brand: str, item_id: str, etag: str) -> ReviewItem:
-    item = await store.lock_item(tx.conn, brand, item_id)
-    if item is None:
-        raise not_found(REVIEW_ITEM.format(brand, item_id))
+    item = _seen(tx, await store.lock_item(tx.conn, brand, item_id), REVIEW_ITEM.format(brand, item_id))
     if not item.waiting:
         raise await _refused(tx, item)
     check_claim(item, tx.caller.actor, etag, tx.now, etag_required=False)
@@ -208,10 +209,8 @@ async def resolve_item(
     _check_resolution(resolution, correction)
     request_digest = _digest(brand, item_id, resolution, correction)
     async with deps.db.write() as tx:
-        item = await _existing(tx, brand, item_id)
-        thread = await store.lock_thread(tx.conn, (brand, item.message))
-        item = await store.lock_item(tx.conn, brand, item_id) or item
-        done = await store.review_of_request(tx.conn, brand, tx.caller.actor, request_id)
+        item, thread = await _locked(tx, brand, item_id)
+        done = await _done(tx, item, request_id)
         if done is not None:
             return await _again(tx, done, request_digest)
         if not item.waiting:
@@ -227,11 +226,34 @@ async def resolve_item(
         if again:
             thread.look_again(item, tx.caller.actor, deps.second_looks, tx.now, deps.new_id)
         review = replace(review, second_look=again, request_id=request_id, request_digest=request_digest)
-        await save(tx, [thread])
-        resolved = await _announce(tx, review, thread.touched[item.id])
-    deps.meter.decided(thread.added)
-    deps.meter.reviewed(review, item, clause)
+        resolved = await _keep(tx, thread, review)
+        if not item.for_actor:
+            await golden.deal(deps, tx, resolved.item.item)
+    _count(deps, thread, review, item, clause)
     return resolved
+
+
+async def _done(tx: Transaction, item: ReviewItem, request_id: str) -> Review | None:
+    """What this person made of this request before, if they did."""
+    find = golden_store.answer_of_request if item.for_actor else store.review_of_request
+    return await find(tx.conn, item.brand, tx.caller.actor, request_id)
+
+
+async def _keep(tx: Transaction, thread: Thread, review: Review) -> Resolved:
+    """Write what a person did. An answer to a golden item decides nothing and is announced to nobody."""
+    item = thread.touched[review.review_item]
+    if item.for_actor:
+        await golden.keep_answer(tx, thread, review)
+        view = await store.view_item(tx.conn, item)
+        return Resolved(view, review, view.decision)
+    await save(tx, [thread])
+    return await _announce(tx, review, item)
+
+
+def _count(deps: Deps, thread: Thread, review: Review, item: ReviewItem, clause: str) -> None:
+    if not item.for_actor:
+        deps.meter.decided(thread.added)
+        deps.meter.reviewed(review, item, clause)
 
 
 def _deciding(thread: Thread, before: int = 0) -> str:
@@ -272,8 +294,10 @@ async def resolve_duplicates(
     if resolution is Resolution.SKIP:
         raise invalid_field("resolution", "must be CONFIRM or CORRECT: a skip says nothing about duplicates")
     first = await resolve_item(deps, brand, item_id, etag, resolution, correction, request_id)
+    # What somebody says of a golden item decides nothing, so nothing of the others either.
+    golden_one = bool(first.item.item.for_actor)
     async with deps.db.read() as conn:
-        ids = await store.waiting_duplicates(conn, brand, item_id, _CLUSTER)
+        ids = [] if golden_one else await store.waiting_duplicates(conn, brand, item_id, _CLUSTER)
     done: list[Review] = []
     for duplicate in ids:
         # Somebody holds it, or was faster: it is theirs.
@@ -293,10 +317,8 @@ async def undo_resolution(deps: Deps, brand: str, item_id: str, etag: str) -> Re
         FailedPrecondition: the item is not resolved, or its message is gone.
     """
     async with deps.db.write() as tx:
-        item = await _existing(tx, brand, item_id)
-        thread = await store.lock_thread(tx.conn, (brand, item.message))
-        item = await store.lock_item(tx.conn, brand, item_id) or item
-        last = await store.last_review(tx.conn, item)
+        item, thread = await _locked(tx, brand, item_id)
+        last = await (golden.last_answer(tx, item) if item.for_actor else store.last_review(tx.conn, item))
         if item.state is not ReviewState.RESOLVED or last is None:
             raise FailedPrecondition(
                 f"{REVIEW_ITEM.format(brand, item_id)} is not resolved: there is nothing to undo.",
@@ -306,10 +328,8 @@ async def undo_resolution(deps: Deps, brand: str, item_id: str, etag: str) -> Re
         charter = await deps.shelf.one_in_force(tx.conn, brand)
         clause = _deciding(thread, last.decision_sequence)
         review = thread.undo(item, last, charter, tx.caller.actor, tx.now, deps.new_id)
-        await save(tx, [thread])
-        resolved = await _announce(tx, review, thread.touched[item.id])
-    deps.meter.decided(thread.added)
-    deps.meter.reviewed(review, item, clause)
+        resolved = await _keep(tx, thread, review)
+    _count(deps, thread, review, item, clause)
     return resolved
 
 
@@ -328,7 +348,8 @@ async def _again(tx: Transaction, done: Review, request_digest: str) -> Resolved
     item = await _existing(tx, done.brand, done.review_item)
     view = await store.view_item(tx.conn, item)
     key = (done.brand, done.message, done.decision_sequence)
-    decision = (await store.read_decisions(tx.conn, [key])).get(key, view.decision)
+    made = {} if item.for_actor else await store.read_decisions(tx.conn, [key])
+    decision = made.get(key, view.decision)
     return Resolved(view, done, decision)
 
 

@@ -371,7 +371,7 @@ def decision_name(brand: str, message: str, sequence: int) -> str:
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
     """One message revision waiting for a person. `sequence` is the decision it is about; `asked_by` is who held it and
-    asked for somebody else's opinion."""
+    asked for somebody else's opinion; `for_actor` alone sees it, if given: it is their copy of a golden item."""
 
     brand: str
     id: str
@@ -390,6 +390,7 @@ class ReviewItem:
     version: int = 1
     asked_by: str = ""
     harm: float = 0.0
+    for_actor: str = ""
 
     def state_at(self, now: datetime) -> ReviewState:
         """Where it stands at an instant: an expired lease reads as open."""

@@ -18,11 +18,12 @@ from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.type.v1 import assessment_pb2, message_pb2
 from apaise_kit.core.errors import ApaiseError, invalid_field
 from apaise_kit.core.labels import LABEL_SET
-from apaise_kit.core.names import CHANNEL, LIVE_WORD, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
+from apaise_kit.core.names import CHANNEL, GOLDEN_ITEM, LIVE_WORD, MESSAGE, REVIEW_ITEM, WILDCARD, Name, check_slug
 from apaise_kit.runtime.status import status_of, status_ok
 from apaise_route.adapters.charter_store import LiveWord
 from apaise_route.adapters.store import ItemView
 from apaise_route.app.charters import CharterView
+from apaise_route.app.golden import GoldenView
 from apaise_route.app.live import TTL, WINDOW, LiveView
 from apaise_route.app.reviews import Resolved, review_name
 from apaise_route.app.shadows import DiffView, ShadowView
@@ -545,6 +546,23 @@ def review_pb(review: Review) -> reviews_pb.Review:
     if review.provenance is not None:
         pb.provenance.CopyFrom(_provenance_pb(review.provenance))
     stamp(pb.create_time, review.create_time)
+    return pb
+
+
+def golden_pb(view: GoldenView) -> reviews_pb.GoldenItem:
+    """A golden item."""
+    golden = view.golden
+    pb = reviews_pb.GoldenItem(
+        name=GOLDEN_ITEM.format(golden.brand, golden.id),
+        message=message_pb(view.message),
+        visibility=int(golden.visibility),  # type: ignore[arg-type]
+        clause=golden.clause,
+        create_actor=golden.create_actor,
+        answered=view.tally.answered,
+        right=view.tally.right,
+    )
+    stamp(pb.create_time, golden.create_time)
+    stamp(pb.withdraw_time, golden.withdraw_time)
     return pb
 
 

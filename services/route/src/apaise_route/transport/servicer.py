@@ -14,10 +14,10 @@ from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.route.v1.charter_service_pb2_grpc import CharterServiceServicer
 from apaise.route.v1.review_service_pb2_grpc import ReviewServiceServicer
 from apaise.route.v1.route_service_pb2_grpc import RouteServiceServicer
-from apaise_kit.core.names import LIVE_WORD, REVIEW_ITEM, parse_brand
-from apaise_route.app import charters, decisions, live, reviews, shadows
+from apaise_kit.core.names import GOLDEN_ITEM, LIVE_WORD, MESSAGE, REVIEW_ITEM, parse_brand
+from apaise_route.app import charters, decisions, golden, live, reviews, shadows
 from apaise_route.app.deps import Deps
-from apaise_route.domain.model import Queue
+from apaise_route.domain.model import Queue, Visibility
 from apaise_route.transport import codec
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -253,6 +253,32 @@ class ReviewServicer(ReviewServiceServicer):
         codec.request_id(request.request_id)
         resolved = await reviews.undo_resolution(self._deps, *REVIEW_ITEM.parse(request.name), request.etag)
         return reviews_pb.UndoResolutionResponse(**codec.resolved_pb(resolved, self._deps.clock.now()))
+
+    async def AddGoldenItem(
+        self, request: reviews_pb.AddGoldenItemRequest, context: Context
+    ) -> reviews_pb.AddGoldenItemResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        brand, message = MESSAGE.parse(request.message, "message")
+        right = codec.member(Visibility, request.visibility, "visibility")
+        view = await golden.add_golden_item(self._deps, brand, message, right)
+        return reviews_pb.AddGoldenItemResponse(golden_item=codec.golden_pb(view))
+
+    async def ListGoldenItems(
+        self, request: reviews_pb.ListGoldenItemsRequest, context: Context
+    ) -> reviews_pb.ListGoldenItemsResponse:
+        """See the contract."""
+        brand = parse_brand(request.parent, "parent")
+        page, token = await golden.list_golden_items(self._deps, brand, request.page_size, request.page_token)
+        return reviews_pb.ListGoldenItemsResponse(golden_items=map(codec.golden_pb, page), next_page_token=token)
+
+    async def WithdrawGoldenItem(
+        self, request: reviews_pb.WithdrawGoldenItemRequest, context: Context
+    ) -> reviews_pb.WithdrawGoldenItemResponse:
+        """See the contract."""
+        codec.request_id(request.request_id)
+        view = await golden.withdraw_golden_item(self._deps, *GOLDEN_ITEM.parse(request.name))
+        return reviews_pb.WithdrawGoldenItemResponse(golden_item=codec.golden_pb(view))
 
     async def FollowReviews(
         self, request: reviews_pb.FollowReviewsRequest, context: Context
