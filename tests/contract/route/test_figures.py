@@ -108,3 +108,121 @@ async def test_a_time_that_cannot_be(door: Any, brand: str, start: int, end: int
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await figures(door, brand, start_time={"seconds": start}, end_time={"seconds": end})
     assert failure_of(refused.value).violations[0].field == "start_time"
+
+
+def counts(rate: pb.Rate) -> tuple[int, int]:
+    return rate.count, rate.hits
+
+
+async def ask(door: Any, name: str, actor: str, leaning: Any) -> None:
+    stub = door.review(actor=actor)
+    await stub.ClaimReviewItem(reviews.ClaimReviewItemRequest(name=name))
+    await stub.AskSecondOpinion(reviews.AskSecondOpinionRequest(name=name, leaning=leaning))
+
+
+async def test_second_opinions_compared_with_the_first(clocked: Any, brand: str) -> None:
+    clocked.clock.set(START)
+    keep, hide, delete = decisions.VISIBILITY_KEEP, decisions.VISIBILITY_HIDE, decisions.VISIBILITY_DELETE
+    correct, confirm = reviews.RESOLUTION_CORRECT, reviews.RESOLUTION_CONFIRM
+    unsure = await clocked.decide(*[input_pb(brand, f"u{n}", UNSURE) for n in range(6)])
+    names = [decision.review_item for decision in unsure]
+    for name, leaning in zip(names, (keep, delete, keep, hide, keep, 0), strict=True):
+        await ask(clocked, name, "ana", leaning)
+    await resolve(clocked, names[0], "ben", resolution=confirm)  # the same
+    await resolve(clocked, names[1], "ben", resolution=correct, correction=HIDE)  # down as well
+    await resolve(clocked, names[2], "cleo", resolution=correct, correction=HIDE)  # the other
+    hold = reviews.Correction(visibility=decisions.VISIBILITY_HOLD)
+    await resolve(clocked, names[3], "cleo", resolution=correct, correction=hold)  # neither
+    undone = await resolve(clocked, names[4], "ben", resolution=confirm)
+    undo = reviews.UndoResolutionRequest(name=undone.name, etag=undone.etag)
+    await clocked.review(actor="ben").UndoResolution(undo)  # taken back
+    await resolve(clocked, names[5], "ben", resolution=confirm)  # nothing to compare with
+    clocked.clock.advance(minutes=1)
+    found = await figures(clocked, brand)
+    people = {who.actor: counts(who.agreement) for who in found.reviewers}
+    assert people == {"ana": (3, 2), "ben": (2, 2), "cleo": (1, 0)}
+    assert {c.clause: counts(c.agreement) for c in found.clauses} == {unsure[0].clause: (3, 2)}
+    assert not any(who.agreement.HasField("low") for who in found.reviewers)
+
+
+@pytest.mark.parametrize("leaning", [decisions.VISIBILITY_HOLD, 9])
+async def test_a_leaning_is_one_way_or_the_other(clocked: Any, brand: str, leaning: Any) -> None:
+    (decision,) = await clocked.decide(input_pb(brand, "x", UNSURE))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await ask(clocked, decision.review_item, "ana", leaning)
+    assert failure_of(refused.value).reason == "INVALID_FIELD"
+
+
+async def golden(door: Any, brand: str, count: int) -> list[str]:
+    """Golden items that are rightly taken down, each resolved by somebody before; their names."""
+    names = []
+    for n in range(count):
+        (old,) = await door.decide(input_pb(brand, f"old{n}", UNSURE, text=f"vieux {n}"))
+        await resolve(door, old.review_item, "zoe", resolution=reviews.RESOLUTION_CONFIRM)
+        request = reviews.AddGoldenItemRequest(message=old.message, visibility=decisions.VISIBILITY_HIDE)
+        names.append((await door.review(actor="lea").AddGoldenItem(request)).golden_item.name)
+    return names
+
+
+async def answer(door: Any, brand: str, count: int, right: int, actor: str = "ana") -> None:
+    """Resolve real items until that many golden ones were answered, the first `right` of them rightly."""
+    stub = door.review(actor=actor)
+    for n in range(count):
+        (real,) = await door.decide(input_pb(brand, f"new{n}-{actor}", UNSURE))
+        await resolve(door, real.review_item, actor, resolution=reviews.RESOLUTION_CONFIRM)
+        (copy,) = (await stub.ListReviewItems(reviews.ListReviewItemsRequest(parent=f"brands/{brand}"))).review_items
+        said: dict[str, Any] = {"resolution": reviews.RESOLUTION_CONFIRM}
+        if n < right:
+            said = {"resolution": reviews.RESOLUTION_CORRECT, "correction": HIDE}
+        await resolve(door, copy.name, actor, **said)
+
+
+async def test_golden_answers_by_reviewer_and_clause(clocked: Any, brand: str) -> None:
+    clocked.clock.set(START)
+    names = await golden(clocked, brand, 12)
+    await answer(clocked, brand, 12, right=9)
+    await answer(clocked, brand, 3, right=3, actor="ben")
+    clocked.clock.advance(minutes=1)
+    found = await figures(clocked, brand)
+    people = {who.actor: who for who in found.reviewers}
+    assert {actor: counts(who.golden) for actor, who in people.items()} == {
+        "ana": (12, 9),
+        "ben": (3, 3),
+        "zoe": (0, 0),
+    }
+    assert people["ana"].golden.low == pytest.approx(0.4677, abs=1e-4)
+    assert people["ana"].golden.high == pytest.approx(0.9111, abs=1e-4)
+    assert not people["ben"].golden.HasField("low")  # three are not enough
+    assert [counts(clause.golden) for clause in found.clauses] == [(15, 12)]
+    # What they answered is nowhere else: Ana confirmed twelve real ones.
+    assert (people["ana"].reviewed, people["ana"].overridden, found.review.count) == (12, 0, 27)
+    assert counts(people["ana"].override) == (12, 0)
+    assert people["ana"].override.HasField("low")
+    await clocked.review(actor="lea").WithdrawGoldenItem(reviews.WithdrawGoldenItemRequest(name=names[0]))
+    after = {who.actor: counts(who.golden) for who in (await figures(clocked, brand)).reviewers}
+    assert after["ana"][0] == 11
+
+
+async def test_an_undone_golden_answer_does_not_count(clocked: Any, brand: str) -> None:
+    clocked.clock.set(START)
+    await golden(clocked, brand, 1)
+    await answer(clocked, brand, 1, right=0)
+    stub = clocked.review(actor="ana")
+    request = reviews.ListReviewItemsRequest(parent=f"brands/{brand}", state=reviews.REVIEW_STATE_RESOLVED)
+    resolved = (await stub.ListReviewItems(request)).review_items
+    clocked.clock.advance(minutes=1)
+    assert counts({w.actor: w for w in (await figures(clocked, brand)).reviewers}["ana"].golden) == (1, 0)
+    mine = [item for item in resolved if item.message.text == "vieux 0"]
+    others = {item.name for item in (await clocked.review(actor="ben").ListReviewItems(request)).review_items}
+    (copy,) = [item for item in mine if item.name not in others]
+    await stub.UndoResolution(reviews.UndoResolutionRequest(name=copy.name, etag=copy.etag))
+    assert counts({w.actor: w for w in (await figures(clocked, brand)).reviewers}["ana"].golden) == (0, 0)
+
+
+async def test_another_brands_answers_are_not_ours(clocked: Any, brand: str) -> None:
+    clocked.clock.set(START)
+    await golden(clocked, f"{brand}-b", 1)
+    await answer(clocked, f"{brand}-b", 1, right=1)
+    clocked.clock.advance(minutes=1)
+    found = await figures(clocked, brand)
+    assert (len(found.reviewers), len(found.clauses)) == (0, 0)

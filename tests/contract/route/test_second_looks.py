@@ -9,6 +9,7 @@ import pytest
 
 from apaise.route.v1 import charter_service_pb2 as charters
 from apaise.route.v1 import decision_pb2 as pb
+from apaise.route.v1 import figures_service_pb2 as figures
 from apaise.route.v1 import review_service_pb2 as reviews
 from apaise_route.app.reviews import _drawn_again
 from apaise_route.domain.model import Queue, Resolution, ReviewItem, ReviewReason
@@ -166,3 +167,32 @@ def test_chance_alone_draws_a_share_of_the_audit_items() -> None:
     assert not any(_drawn_again(each, Resolution.CONFIRM, 0.0) for each in audits)
     others = set(ReviewReason) - {ReviewReason.AUDIT}
     assert not any(_drawn_again(item(1, reason), Resolution.CONFIRM, 1.0) for reason in others)
+
+
+@pytest.mark.parametrize(("first", "same"), [(pb.VISIBILITY_DELETE, 1), (pb.VISIBILITY_KEEP, 0)])
+async def test_two_who_looked_are_compared(clocked: Any, brand: str, first: Any, same: int) -> None:
+    clocked.clock.set(START)
+    said = reviews.Correction(visibility=first)
+    _, second = await looked_at(clocked, brand, resolution=CORRECT, correction=said)
+    await resolve(clocked, await claim(clocked, second.name, "ben"), CORRECT, "ben", correction=HIDE)
+    clocked.clock.advance(minutes=1)
+    found = await clocked.figures().GetFigures(figures.GetFiguresRequest(name=f"brands/{brand}"))
+    people = {who.actor: (who.agreement.count, who.agreement.hits) for who in found.reviewers}
+    assert people == {"ana": (1, same), "ben": (1, same)}
+    clauses = {clause.clause: (clause.agreement.count, clause.agreement.hits) for clause in found.clauses}
+    assert clauses == {"default": (1, same)}
+
+
+async def test_an_answer_to_a_golden_item_is_not_looked_at_again(clocked: Any, brand: str) -> None:
+    clocked.clock.set(START)
+    old = await claim(clocked, await audited(clocked, brand, "old"), "zoe")
+    await resolve(clocked, old, SKIP, "zoe")
+    right = reviews.AddGoldenItemRequest(message=old.message.name, visibility=pb.VISIBILITY_KEEP)
+    await clocked.review(actor="lea").AddGoldenItem(right)
+    (real,) = await clocked.decide(input_pb(brand, "new", reading(adapter="r2")))
+    await resolve(clocked, await claim(clocked, real.review_item, "ana"), SKIP, "ana")
+    copy = await claim(clocked, f"brands/{brand}/reviewItems/-", "ana")
+    assert (copy.reason, copy.message.name) == (reviews.REVIEW_REASON_AUDIT, old.message.name)
+    assert "r2" not in str(copy)  # blind, as every audit item
+    await resolve(clocked, copy, CONFIRM, "ana")
+    assert await waiting(clocked, brand) == set()

@@ -27,7 +27,7 @@ from apaise_train.follower import Follower
 from apaise_train.promoter import Promoter
 from apaise_train.runner import Collaborators, Limits, Runner
 from apaise_train.speaker import Speaker
-from apaise_train.testing import FakePrecedents, FakeRegistry, FakeReviews, FakeServing, FakeTrainer
+from apaise_train.testing import FakeGoldens, FakePrecedents, FakeRegistry, FakeReviews, FakeServing, FakeTrainer
 from apaise_train.transport.servicer import TrainServicer
 from apaise_train.trials import Trials
 
@@ -49,6 +49,7 @@ class Mesh:
     serving: FakeServing = field(default_factory=FakeServing)
     reviews: FakeReviews = field(default_factory=FakeReviews)
     precedents: FakePrecedents = field(default_factory=FakePrecedents)
+    goldens: FakeGoldens = field(default_factory=FakeGoldens)
     limits: Limits = field(default_factory=lambda: Limits(retry=0.01))
     speaker: Any = None
     _loops: list[asyncio.Task[None]] = field(default_factory=list)
@@ -61,7 +62,7 @@ class Mesh:
         runner = Runner(self.db, others, self.limits)
         self.speaker = Speaker(self.db, self.precedents)
         follower = Follower(self.db, self.reviews, self.speaker.nudge)
-        servicer = TrainServicer(Train(self.db, runner, promoter), UI)
+        servicer = TrainServicer(Train(self.db, runner, promoter, self.goldens), UI)
         self._serving = running(Service(add_TrainServiceServicer_to_server, servicer, SERVICE))
         self._up = await self._serving.__aenter__()
         trials = Trials(self.db, self.serving, promoter, poll=0.05)

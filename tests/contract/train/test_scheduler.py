@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def train(mesh: Mesh) -> Train:
     promoter = Promoter(mesh.db, mesh.registry, mesh.serving)
     others = Collaborators(mesh.trainer, mesh.registry, None, promoter)  # type: ignore[arg-type]
-    return Train(mesh.db, Runner(mesh.db, others), promoter)
+    return Train(mesh.db, Runner(mesh.db, others), promoter, mesh.goldens)
 
 
 async def started(mesh: Mesh, policy: Policy) -> list[str]:

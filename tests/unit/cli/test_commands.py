@@ -61,6 +61,7 @@ class Review(review_rpc.ReviewServiceServicer):
         self.etag = "e1"
         self.corrections: list[review_pb.ResolveReviewItemRequest] = []
         self.golden: list[review_pb.GoldenItem] = []
+        self.leanings: list[int] = []
 
     def _item(self) -> review_pb.ReviewItem:
         item = review_pb.ReviewItem(name=ITEM, etag=self.etag, reason=review_pb.REVIEW_REASON_HOLD)
@@ -93,6 +94,12 @@ class Review(review_rpc.ReviewServiceServicer):
     ) -> review_pb.UndoResolutionResponse:
         self._check(request.etag)
         return review_pb.UndoResolutionResponse(review_item=self._item())
+
+    async def AskSecondOpinion(
+        self, request: review_pb.AskSecondOpinionRequest, context: Context
+    ) -> review_pb.AskSecondOpinionResponse:
+        self.leanings.append(request.leaning)
+        return review_pb.AskSecondOpinionResponse(review_item=self._item())
 
     async def AddGoldenItem(
         self, request: review_pb.AddGoldenItemRequest, context: Context
@@ -222,6 +229,12 @@ async def test_a_refusal_is_one_line_with_its_reason(mesh: Mesh, capfd: Captured
     out, err = capfd.readouterr()
     assert out == ""
     assert "bob holds it until noon. [CLAIMED_BY_OTHER]" in " ".join(err.split())
+
+
+async def test_a_second_opinion_is_asked_with_what_one_leans_to(mesh: Mesh) -> None:
+    assert await mesh.run("review", "ask", ITEM) == 0
+    assert await mesh.run("review", "ask", ITEM, "--leaning", "keep") == 0
+    assert mesh.review.leanings == [0, decision_pb2.VISIBILITY_KEEP]
 
 
 async def test_golden_items_are_put_in_listed_and_ended(mesh: Mesh, capfd: Captured) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apaise_train.domain.examples import Example, snapshot
-from apaise_train.domain.trust import COPIES, Doubt, judge_corrections
+from apaise_train.domain.trust import COPIES, MIN_JUDGED, PRIOR, Doubt, Tally, judge_corrections
 from apaise_train.testing import example
 
 
@@ -100,3 +100,43 @@ def test_a_slip_lowers_what_a_person_weighs() -> None:
     slip = said(99, "ana", "phrase numero 1", True)
     judged = judge_corrections([*honest(40), slip, said(100, "cleo", "phrase numero 1", False)])
     assert 0.5 < judged.trust["ana"] < 1.0
+
+
+def lone(count: int = 20) -> list[Example]:
+    """One reviewer nobody ever crosses."""
+    return [said(n, "ana", f"phrase solitaire {chr(97 + n)}", n % 2 == 0) for n in range(count)]
+
+
+def test_who_answers_golden_items_badly_weighs_less() -> None:
+    judged = judge_corrections(lone(), tallies={"ana": Tally(10, 6), "bob": Tally(10, 10)})
+    assert judged.doubts == {}
+    assert judged.trust == {"ana": (6 + PRIOR) / (10 + PRIOR), "bob": 1.0}
+
+
+def test_the_worse_the_answers_the_less_they_weigh() -> None:
+    trust = [judge_corrections(lone(), tallies={"ana": Tally(10, right)}).trust["ana"] for right in range(11)]
+    assert trust == sorted(trust)
+    assert len(set(trust)) == len(trust)
+
+
+def test_who_is_wrong_about_most_golden_items_is_not_heard() -> None:
+    judged = judge_corrections(lone(), tallies={"ana": Tally(MIN_JUDGED, 2)})
+    assert set(judged.doubts.values()) == {Doubt.UNTRUSTED}
+    assert len(judged.doubts) == 20
+    assert judge_corrections(lone(), tallies={"ana": Tally(MIN_JUDGED - 1, 0)}).doubts == {}
+
+
+def test_golden_items_and_other_people_count_together() -> None:
+    crossed = [said(200 + n, "ana", f"phrase numero {2 * n}", False) for n in range(4)]
+    rows = [row for row in honest(40) if row.actor != "ana"] + crossed
+    alone, told = judge_corrections(rows), judge_corrections(rows, tallies={"ana": Tally(4, 4)})
+    assert alone.trust["ana"] < told.trust["ana"] < 1
+
+
+def test_a_golden_reviewer_is_right_whatever_they_answered() -> None:
+    judged = judge_corrections(lone(), golden=("ana",), tallies={"ana": Tally(10, 0)})
+    assert (judged.doubts, judged.trust) == ({}, {})
+
+
+def test_no_answers_say_nothing() -> None:
+    assert judge_corrections(lone(), tallies={"ana": Tally(0, 0)}) == judge_corrections(lone())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,8 +13,9 @@ from apaise_kit.core.names import ADAPTER, BRAND, TRAINING_RUN
 from apaise_kit.runtime.db import Database, Transaction
 from apaise_train.adapters import store
 from apaise_train.domain.examples import Manifest, snapshot
+from apaise_train.domain.ports import Goldens
 from apaise_train.domain.runs import MOVES, WORKING, LedgerEntry, LedgerKind, Run, RunState, champions
-from apaise_train.domain.trust import judge_corrections
+from apaise_train.domain.trust import Tally, judge_corrections
 from apaise_train.promoter import Promoter, enter
 from apaise_train.runner import Runner
 from apaise_train.trials import end_canary
@@ -30,6 +31,7 @@ class Train:
     db: Database
     runner: Runner
     promoter: Promoter
+    goldens: Goldens
     golden: frozenset[str] = frozenset()
 
 
@@ -38,7 +40,9 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
 
     Raises:
         FailedPrecondition: TOO_FEW_CORRECTIONS, RUN_IN_PROGRESS.
+        Unavailable: nobody tells how sure reviewers are; ask again.
     """
+    tallies = await train.goldens.of(brand)
     async with train.db.write() as tx:
         await store.lock_brand(tx.conn, brand)
         if request_id and (known := await store.run_of_request(tx.conn, brand, request_id)):
@@ -50,7 +54,7 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
                 reason=Reason.RUN_IN_PROGRESS,
                 metadata={"training_run": name},
             )
-        manifest = await _frozen(train, tx, brand)
+        manifest = await _frozen(train, tx, brand, tallies)
         run = Run(
             brand=brand,
             id=new_id(train.db.clock),
@@ -72,10 +76,10 @@ async def create_run(train: Train, brand: str, request_id: str) -> Run:
     return run
 
 
-async def _frozen(train: Train, tx: Transaction, brand: str) -> Manifest:
+async def _frozen(train: Train, tx: Transaction, brand: str, tallies: Mapping[str, Tally]) -> Manifest:
     """What the brand's reviews teach now, less what is set aside, each weighed by who said it."""
     current = await store.current_examples(tx.conn, brand)
-    judgement = judge_corrections(current, train.golden)
+    judgement = judge_corrections(current, train.golden, tallies)
     await store.set_aside(tx.conn, brand, judgement.doubts)
     teaching = [
         replace(example, weight=example.weight * judgement.trust.get(example.actor, 1.0))

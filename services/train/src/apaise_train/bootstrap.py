@@ -13,7 +13,7 @@ from apaise_kit.runtime.logs import configure_logging
 from apaise_kit.runtime.migrations import migrate
 from apaise_kit.runtime.server import Service, Step, build_server, serve
 from apaise_kit.runtime.telemetry import Telemetry
-from apaise_train.adapters.mesh import GrpcPrecedents, GrpcReviews, GrpcServing
+from apaise_train.adapters.mesh import GrpcGoldens, GrpcPrecedents, GrpcReviews, GrpcServing
 from apaise_train.adapters.mlflow import MlflowRegistry
 from apaise_train.adapters.ray import RayTrainer
 from apaise_train.adapters.shelf import FsspecShelf
@@ -49,7 +49,8 @@ async def main() -> None:
     runner = Runner(db, Collaborators(trainer, registry, FsspecShelf(settings.artifacts), promoter), _limits(settings))
     speaker = Speaker(db, GrpcPrecedents(classify))
     follower = Follower(db, GrpcReviews(route), speaker.nudge)
-    train = Train(db, runner, promoter, frozenset(settings.golden_reviewers))
+    goldens = GrpcGoldens(route, db.clock)
+    train = Train(db, runner, promoter, goldens, frozenset(settings.golden_reviewers))
     servicer = TrainServicer(train, settings.mlflow_ui)
     server = build_server(
         settings,

@@ -16,6 +16,7 @@ from apaise_train.domain.health import Arm, Health
 from apaise_train.domain.jobs import CurvePoint, HouseSource, Job, Judged, Outcome, Progress, Update
 from apaise_train.domain.ports import Followed, ReviewKind, Tracked
 from apaise_train.domain.runs import Revision, Run
+from apaise_train.domain.trust import Tally
 
 LABELS: Final = ("toxic", "complaint", "praise", "remove")
 HIDDEN: Final = 32
@@ -195,6 +196,19 @@ class FakePrecedents:
         for error in [self.down, *(self.refuses.get(review) for review in reviews)]:
             if error is not None:
                 raise error
+
+
+@dataclass
+class FakeGoldens:
+    """Tallies as a dictionary of brand to reviewer."""
+
+    known: dict[str, dict[str, Tally]] = field(default_factory=dict)
+    down: ApaiseError | None = None
+
+    async def of(self, brand: str) -> dict[str, Tally]:
+        if self.down is not None:
+            raise self.down
+        return self.known.get(brand, {})
 
 
 @dataclass

@@ -130,6 +130,49 @@ class QueueFigures(_message.Message):
 Global___QueueFigures: _TypeAlias = QueueFigures  # noqa: Y015
 
 @_typing.final
+class Rate(_message.Message):
+    """How often something was so, of how many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many were judged."""
+    hits: _builtins.int
+    """How many of them were so."""
+    low: _builtins.float
+    """Between what and what the true share lies, nineteen times of twenty (Wilson's interval). Absent when fewer than ten
+    were judged: not enough to say.
+    """
+    high: _builtins.float
+    """See `low`."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        hits: _builtins.int = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "count", b"count", "high", b"high", "hits", b"hits", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
+
+@_typing.final
 class ClauseFigures(_message.Message):
     """How often people changed what a clause decided. Resolutions taken back do not count."""
 
@@ -138,22 +181,42 @@ class ClauseFigures(_message.Message):
     CLAUSE_FIELD_NUMBER: _builtins.int
     REVIEWED_FIELD_NUMBER: _builtins.int
     OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    GOLDEN_FIELD_NUMBER: _builtins.int
     clause: _builtins.str
     """The clause, or the mesh's rule, that had decided."""
     reviewed: _builtins.int
     """How many of its decisions a person confirmed or corrected."""
     overridden: _builtins.int
     """How many of them the person gave another visibility."""
+    @_builtins.property
+    def override(self) -> Global___Rate:
+        """Of its reviewed decisions, those overridden."""
+
+    @_builtins.property
+    def agreement(self) -> Global___Rate:
+        """Of second opinions and blind second looks at what it decided, those that agreed with the first: take down or leave
+        up.
+        """
+
+    @_builtins.property
+    def golden(self) -> Global___Rate:
+        """Of answers to golden items it had decided, the right ones."""
+
     def __init__(
         self,
         *,
         clause: _builtins.str = ...,
         reviewed: _builtins.int = ...,
         overridden: _builtins.int = ...,
+        override: Global___Rate | None = ...,
+        agreement: Global___Rate | None = ...,
+        golden: Global___Rate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "golden", b"golden", "override", b"override"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clause", b"clause", "overridden", b"overridden", "reviewed", b"reviewed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "clause", b"clause", "golden", b"golden", "overridden", b"overridden", "override", b"override", "reviewed", b"reviewed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,6 +233,9 @@ class ReviewerFigures(_message.Message):
     OVERRIDDEN_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     UNDONE_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    GOLDEN_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """Who, as their token names them."""
     reviewed: _builtins.int
@@ -180,6 +246,20 @@ class ReviewerFigures(_message.Message):
     """How many they passed on."""
     undone: _builtins.int
     """How many were taken back, by anyone."""
+    @_builtins.property
+    def override(self) -> Global___Rate:
+        """Of what they reviewed, what they overrode."""
+
+    @_builtins.property
+    def agreement(self) -> Global___Rate:
+        """Of second opinions and blind second looks in which they were one of the two, those in which both said the same: take
+        down or leave up.
+        """
+
+    @_builtins.property
+    def golden(self) -> Global___Rate:
+        """Of golden items they answered, those they answered rightly."""
+
     def __init__(
         self,
         *,
@@ -188,10 +268,13 @@ class ReviewerFigures(_message.Message):
         overridden: _builtins.int = ...,
         skipped: _builtins.int = ...,
         undone: _builtins.int = ...,
+        override: Global___Rate | None = ...,
+        agreement: Global___Rate | None = ...,
+        golden: Global___Rate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "golden", b"golden", "override", b"override"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "overridden", b"overridden", "reviewed", b"reviewed", "skipped", b"skipped", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "agreement", b"agreement", "golden", b"golden", "overridden", b"overridden", "override", b"override", "reviewed", b"reviewed", "skipped", b"skipped", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1066,11 +1066,16 @@ class AskSecondOpinionRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LEANING_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The item; the caller must hold its lease."""
     etag: _builtins.str
     """The etag as last read; another is ABORTED. Empty: whatever it is."""
+    leaning: _decision_pb2.Visibility.ValueType
+    """What you would do: KEEP, HIDE or DELETE, if you lean to something. Nobody is shown it; it is compared with what the
+    other person decides.
+    """
     request_id: _builtins.str
     """A caller's unique id of this request, recorded in the audit log."""
     def __init__(
@@ -1078,11 +1083,12 @@ class AskSecondOpinionRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
+        leaning: _decision_pb2.Visibility.ValueType = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "leaning", b"leaning", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

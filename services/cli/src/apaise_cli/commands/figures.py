@@ -29,7 +29,7 @@ def figures(
     hours: Annotated[float, typer.Option(help="Over the last so many hours, 2 208 at most.", min=0.01)] = 24,
     as_json: JsonFlag = False,
 ) -> None:
-    """Response times, deadlines, queues, automation, overrides by clause and reviewer, hidden and restored.
+    """Response times, deadlines, queues, automation, overrides and agreement by clause and reviewer, hidden, restored.
 
     Example: `apaise figures --brand demo-retail --hours 3`
     """
@@ -93,18 +93,28 @@ def _queues(found: pb.GetFiguresResponse) -> Table:
 
 
 def _clauses(found: pb.GetFiguresResponse) -> Table:
-    shown = _table("clause", "reviewed", "overridden")
+    shown = _table("clause", "reviewed", "overridden", "opinions agree", "golden right")
     for clause in found.clauses:
-        shown.add_row(Text(clause.clause), str(clause.reviewed), _share(clause.overridden, clause.reviewed))
+        rates = _rate(clause.override), _rate(clause.agreement), _rate(clause.golden)
+        shown.add_row(Text(clause.clause), str(clause.reviewed), *rates)
     return shown
 
 
 def _reviewers(found: pb.GetFiguresResponse) -> Table:
-    shown = _table("reviewer", "reviewed", "overridden", "skipped", "taken back")
+    shown = _table("reviewer", "reviewed", "skipped", "taken back", "overridden", "opinions agree", "golden right")
     for who in found.reviewers:
-        counts = str(who.reviewed), _share(who.overridden, who.reviewed), str(who.skipped), str(who.undone)
-        shown.add_row(Text(who.actor), *counts)
+        counts = str(who.reviewed), str(who.skipped), str(who.undone)
+        shown.add_row(Text(who.actor), *counts, _rate(who.override), _rate(who.agreement), _rate(who.golden))
     return shown
+
+
+def _rate(rate: pb.Rate) -> str:
+    """A share of how many, and between what it lies; below the least count, that it is not enough."""
+    if not rate.count:
+        return "none"
+    if not rate.HasField("low"):
+        return f"{rate.hits} of {rate.count}: not enough"
+    return f"{_share(rate.hits, rate.count)} of {rate.count} ({100 * rate.low:.0f}–{100 * rate.high:.0f} %)"
 
 
 def _table(*headings: str) -> Table:

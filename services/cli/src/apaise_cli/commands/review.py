@@ -156,16 +156,31 @@ def release(ctx: typer.Context, item: Item, brand: BrandOption = None, as_json: 
 
 @group.command()
 def ask(
-    ctx: typer.Context, item: Item, brand: BrandOption = None, etag: Etag = None, as_json: JsonFlag = False
+    ctx: typer.Context,
+    item: Item,
+    leaning: Annotated[
+        str | None,
+        typer.Option(
+            "--leaning", help="What you would do: keep, hide or delete. Shown to nobody, compared with the answer."
+        ),
+    ] = None,
+    brand: BrandOption = None,
+    etag: Etag = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Ask for a second opinion: a claimed item goes back, to anybody but you.
 
-    Example: `apaise review ask 01k… --brand demo-retail`
+    Example: `apaise review ask 01k… --brand demo-retail --leaning keep`
     """
+    from apaise.route.v1 import decision_pb2
     from apaise.route.v1 import review_service_pb2 as pb
 
     screen, home = here(ctx)
-    request = pb.AskSecondOpinionRequest(name=named(item, brand, "reviewItems"), etag=etag or "")
+    request = pb.AskSecondOpinionRequest(
+        name=named(item, brand, "reviewItems"),
+        etag=etag or "",
+        leaning=choice(decision_pb2.Visibility, "VISIBILITY_", leaning, "--leaning"),
+    )
 
     async def give_back() -> pb.ReviewItem:
         async with _service(home) as reviews:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apaise_route.domain.figures import ClauseFigures, Counts, Delay, QueueFigures, ReviewerFigures
+from apaise_route.domain.figures import ClauseFigures, Counts, Delay, QueueFigures, Rate, Rates, ReviewerFigures
 from apaise_route.domain.model import Queue
 
 
@@ -86,6 +86,39 @@ select actor, count(*) filter (where resolution in (1, 2) and not taken_back),
 from made group by actor order by 2 desc, actor limit 500
 """)
 
+# By person and by clause. Second opinions are compared with what their asker leant to, blind second looks with what the
+# first person said. A pair counts for both people, and once for the clause.
+_OPINIONS: Final = text(f"""
+{_REVIEWS}, said as (
+  select *, (body ->> 'visibility_after')::int as after from made where resolution in (1, 2) and not taken_back),
+pairs as (
+  select o.actor as one, s.actor as other, o.clause, (o.leaning > 2) = (s.after > 2) as same
+  from said s join review_opinions o on o.brand = s.brand and o.review_item = s.review_item
+       and o.actor <> s.actor and o.create_time <= s.create_time
+  where s.after <> 2
+  union all
+  select f.actor, s.actor, d.body -> 'ruling' ->> 'clause', ((f.body ->> 'visibility_after')::int > 2) = (s.after > 2)
+  from said s join reviews f on f.brand = s.brand and f.message = s.message and f.edit_revision = s.edit_revision
+       and f.resolution in (1, 2) and (f.body ->> 'second_look')::boolean and f.id not in (select id from undone)
+  join decisions d on d.brand = f.brand and d.message = f.message
+       and d.sequence = (f.body ->> 'decision_sequence')::bigint - 1
+  where (s.body ->> 'reason')::int = 9 and s.after <> 2 and (f.body ->> 'visibility_after')::int <> 2),
+spoken as (select one as actor, clause, same, 1 as pair from pairs
+           union all select other, clause, same, 0 from pairs)
+select actor, clause, case when actor is null then sum(pair) else count(*) end,
+       case when actor is null then sum(pair) filter (where same) else count(*) filter (where same) end
+from spoken group by grouping sets ((actor), (clause))
+""")
+_GOLDEN: Final = text("""
+with undone as (select undoes from golden_answers where brand = :brand and undoes <> ''),
+answered as (
+  select a.actor, a.clause, a.rightly from golden_answers a
+  join golden_items g on g.brand = a.brand and g.id = a.golden and g.withdraw_time is null
+  where a.brand = :brand and a.create_time >= :start and a.create_time < :end and a.rightly is not null
+  and a.id not in (select undoes from undone))
+select actor, clause, count(*), count(*) filter (where rightly) from answered group by grouping sets ((actor), (clause))
+""")
+
 
 async def _rows(conn: AsyncConnection, statement: TextClause, span: Span) -> list[Any]:
     return list((await conn.execute(statement, span._asdict())).all())
@@ -123,3 +156,18 @@ async def clauses(conn: AsyncConnection, span: Span) -> list[ClauseFigures]:
 async def reviewers(conn: AsyncConnection, span: Span) -> list[ReviewerFigures]:
     """By reviewer, busiest first."""
     return [ReviewerFigures(*row) for row in await _rows(conn, _REVIEWERS, span)]
+
+
+async def opinions(conn: AsyncConnection, span: Span) -> Rates:
+    """How often the second opinion was the first."""
+    return _rates(await _rows(conn, _OPINIONS, span))
+
+
+async def golden(conn: AsyncConnection, span: Span) -> Rates:
+    """How often golden items were answered rightly; withdrawn ones do not count."""
+    return _rates(await _rows(conn, _GOLDEN, span))
+
+
+def _rates(found: list[Any]) -> Rates:
+    reviewers = {actor: Rate(int(count), int(hits or 0)) for actor, _, count, hits in found if actor is not None}
+    return Rates(reviewers, {c: Rate(int(count), int(hits or 0)) for actor, c, count, hits in found if actor is None})

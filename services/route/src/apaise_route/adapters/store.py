@@ -38,6 +38,7 @@ from apaise_route.adapters.tables import (
     messages,
     outcomes,
     review_items,
+    review_opinions,
     reviews,
 )
 from apaise_route.domain.golden import Mask
@@ -48,6 +49,7 @@ from apaise_route.domain.model import (
     Channel,
     Decision,
     Message,
+    Opinion,
     Outcome,
     Queue,
     Resolution,
@@ -467,6 +469,11 @@ async def queue_depths(conn: AsyncConnection) -> list[QueueDepth]:
 async def add_review(conn: AsyncConnection, review: Review) -> None:
     """Append a review."""
     await _insert_reviews(conn, [rows.review_row(review)])
+
+
+async def add_opinion(conn: AsyncConnection, opinion: Opinion) -> None:
+    """Append what somebody leant to."""
+    await conn.execute(insert(review_opinions).values({n: getattr(opinion, n) for n in Opinion.__slots__}))
 
 
 async def read_reviews(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, Review]:

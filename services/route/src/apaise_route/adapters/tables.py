@@ -360,4 +360,19 @@ golden_answers = Table(
     ),
 )
 
-APPEND_ONLY: Final = (decisions, outcomes, reviews, charters, golden_deals, golden_answers)
+# What somebody would have done who asked for another's opinion: compared with it later, shown to nobody.
+review_opinions = Table(
+    "review_opinions",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("review_item", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("leaning", SmallInteger, nullable=False),
+    Column("clause", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Index("ix_review_opinions_review_item", "brand", "review_item"),
+)
+
+APPEND_ONLY: Final = (decisions, outcomes, reviews, charters, golden_deals, golden_answers, review_opinions)

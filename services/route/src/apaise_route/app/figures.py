@@ -9,7 +9,7 @@ from apaise_kit.core.errors import invalid_field
 from apaise_route.adapters import figures as store
 from apaise_route.adapters.figures import Span
 from apaise_route.app.deps import Deps
-from apaise_route.domain.figures import Figures
+from apaise_route.domain.figures import Figures, clauses_with, reviewers_with
 
 _USUAL: Final = timedelta(days=1)
 _LONGEST: Final = timedelta(days=92)
@@ -27,6 +27,7 @@ async def get_figures(deps: Deps, brand: str, start: datetime | None, end: datet
         raise invalid_field("start_time", f"must lie before end_time, at most {_LONGEST.days} days")
     span = Span(brand, since, until)
     async with deps.db.read() as conn:
+        rates = await store.opinions(conn, span), await store.golden(conn, span)
         return Figures(
             start=since,
             end=until,
@@ -34,6 +35,6 @@ async def get_figures(deps: Deps, brand: str, start: datetime | None, end: datet
             review=await store.review_delay(conn, span),
             reply=await store.reply_delay(conn, span),
             queues=await store.queues(conn, brand),
-            clauses=await store.clauses(conn, span),
-            reviewers=await store.reviewers(conn, span),
+            clauses=clauses_with(await store.clauses(conn, span), *rates),
+            reviewers=reviewers_with(await store.reviewers(conn, span), *rates),
         )

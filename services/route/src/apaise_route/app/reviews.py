@@ -37,12 +37,14 @@ from apaise_route.domain.model import (
     Correction,
     Decision,
     Message,
+    Opinion,
     Queue,
     Resolution,
     Review,
     ReviewItem,
     ReviewReason,
     ReviewState,
+    Visibility,
 )
 from apaise_route.domain.thread import Thread, check_claim, check_etag, claimed_by_other, closed, draw_of
 
@@ -161,16 +163,26 @@ async def release_item(deps: Deps, brand: str, item_id: str, etag: str) -> ItemV
         return await _freed(tx, await _held(tx, brand, item_id, etag), "review_item.released")
 
 
-async def ask_second_opinion(deps: Deps, brand: str, item_id: str, etag: str) -> ItemView:
-    """Give a claimed item back for anybody else.
+async def ask_second_opinion(
+    deps: Deps, brand: str, item_id: str, etag: str, leaning: Visibility | None = None
+) -> ItemView:
+    """Give a claimed item back for anybody else, and keep what one leans to, to compare it with theirs.
 
     Raises:
         NotFound, Aborted, FailedPrecondition: as `resolve`.
+        InvalidArgument: one leans to none of KEEP, HIDE, DELETE.
     """
+    if leaning not in (None, Visibility.KEEP, Visibility.HIDE, Visibility.DELETE):
+        raise invalid_field("leaning", "must be KEEP, HIDE or DELETE, or left out")
     async with deps.db.write() as tx:
         item = await _held(tx, brand, item_id, etag)
         asked = replace(item, reason=ReviewReason.SECOND_OPINION, asked_by=tx.caller.actor)
-        return await _freed(tx, asked, "review_item.second_opinion")
+        view = await _freed(tx, asked, "review_item.second_opinion")
+        if leaning is not None and not item.for_actor:  # nobody else ever answers a copy of a golden item
+            clause = view.decision.ruling.clause
+            opinion = Opinion(brand, deps.new_id(), item.id, item.message, tx.caller.actor, leaning, clause, tx.now)
+            await store.add_opinion(tx.conn, opinion)
+        return view
 
 
 async def _held(tx: Transaction, brand: str, item_id: str, etag: str) -> ReviewItem:

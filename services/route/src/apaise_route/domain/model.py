@@ -413,6 +413,20 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What somebody leant to who asked for another's opinion; `clause` had decided."""
+
+    brand: str
+    id: str
+    review_item: str
+    message: str
+    actor: str
+    leaning: Visibility
+    clause: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """One resolution or its undo; never changed, and without text."""
 

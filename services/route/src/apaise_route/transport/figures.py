@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 import grpc
 
@@ -12,7 +12,7 @@ from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceServicer
 from apaise_kit.core.names import parse_brand
 from apaise_route.app import figures
 from apaise_route.app.deps import Deps
-from apaise_route.domain.figures import Delay, Figures
+from apaise_route.domain.figures import ClauseFigures, Delay, Figures, Rate, ReviewerFigures
 from apaise_route.transport import codec
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -47,10 +47,34 @@ def figures_pb(found: Figures, now: datetime) -> pb.GetFiguresResponse:
         waiting = response.queues.add(queue=int(queue.queue), waiting=queue.waiting)
         waiting.oldest.FromTimedelta(now - queue.oldest)
     for clause in found.clauses:
-        response.clauses.add(**clause._asdict())
+        response.clauses.add(
+            clause=clause.clause, reviewed=clause.reviewed, overridden=clause.overridden, **_rates_pb(clause)
+        )
     for reviewer in found.reviewers:
-        response.reviewers.add(**reviewer._asdict())
+        response.reviewers.add(
+            actor=reviewer.actor,
+            reviewed=reviewer.reviewed,
+            overridden=reviewer.overridden,
+            skipped=reviewer.skipped,
+            undone=reviewer.undone,
+            **_rates_pb(reviewer),
+        )
     return response
+
+
+class _Rates(TypedDict):
+    override: pb.Rate
+    agreement: pb.Rate
+    golden: pb.Rate
+
+
+def _rates_pb(found: ClauseFigures | ReviewerFigures) -> _Rates:
+    return _Rates(override=_rate_pb(found.override), agreement=_rate_pb(found.agreement), golden=_rate_pb(found.golden))
+
+
+def _rate_pb(rate: Rate) -> pb.Rate:
+    low, high = rate.interval or (None, None)
+    return pb.Rate(count=rate.count, hits=rate.hits, low=low, high=high)
 
 
 def _delay_pb(delay: Delay) -> pb.Delay:

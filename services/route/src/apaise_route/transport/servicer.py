@@ -243,7 +243,8 @@ class ReviewServicer(ReviewServiceServicer):
     ) -> reviews_pb.AskSecondOpinionResponse:
         """See the contract."""
         codec.request_id(request.request_id)
-        view = await reviews.ask_second_opinion(self._deps, *REVIEW_ITEM.parse(request.name), request.etag)
+        name, leaning = REVIEW_ITEM.parse(request.name), codec.optional_member(Visibility, request.leaning, "leaning")
+        view = await reviews.ask_second_opinion(self._deps, *name, request.etag, leaning)
         return reviews_pb.AskSecondOpinionResponse(review_item=codec.item_pb(view, self._deps.clock.now()))
 
     async def UndoResolution(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Final, TypeVar
 
 import grpc
@@ -12,9 +12,12 @@ import grpc
 from apaise.classify.v1 import classify_service_pb2 as classify_pb
 from apaise.classify.v1.classify_service_pb2_grpc import ClassifyServiceStub
 from apaise.route.v1 import decision_pb2 as decision_pb
+from apaise.route.v1 import figures_service_pb2 as figures_pb
 from apaise.route.v1 import review_service_pb2 as review_pb
+from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceStub
 from apaise.route.v1.review_service_pb2_grpc import ReviewServiceStub
 from apaise.type.v1 import message_pb2 as message_pb
+from apaise_kit.core.clock import Clock
 from apaise_kit.core.names import ADAPTER, BRAND, MESSAGE, PRECEDENT
 from apaise_kit.runtime.status import failure_of
 from apaise_train.domain.corrections import DANGERS, Correction
@@ -22,11 +25,14 @@ from apaise_train.domain.examples import Example, weight_of
 from apaise_train.domain.health import Arm, Health
 from apaise_train.domain.ports import Followed, ReviewKind
 from apaise_train.domain.runs import Revision
+from apaise_train.domain.trust import Tally
 
 # A replica reads, checks and warms the adapter before it answers; the first one also builds the pool.
 _ACTIVATE_SECONDS: Final = 60.0
 _PRECEDENT_SECONDS: Final = 30.0
 _HEALTH_SECONDS: Final = 5.0
+_FIGURES_SECONDS: Final = 30.0
+_LOOKED_BACK: Final = timedelta(days=92)  # what GetFigures counts over at most
 T = TypeVar("T")
 _LEARNT_FROM: Final = frozenset({review_pb.RESOLUTION_CONFIRM, review_pb.RESOLUTION_CORRECT})
 
@@ -116,6 +122,26 @@ def _example(response: review_pb.FollowReviewsResponse) -> Example:
         audit=review.reason == review_pb.REVIEW_REASON_AUDIT,
         private=response.audience != message_pb.AUDIENCE_PUBLIC,
     )
+
+
+class GrpcGoldens:
+    """FiguresService as what is known of reviewers."""
+
+    def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
+        self._stub = FiguresServiceStub(channel)
+        self._clock = clock
+
+    async def of(self, brand: str) -> dict[str, Tally]:
+        """See `Goldens.of`."""
+        request = figures_pb.GetFiguresRequest(name=BRAND.format(brand))
+        end = self._clock.now()
+        request.start_time.FromDatetime(end - _LOOKED_BACK)
+        request.end_time.FromDatetime(end)
+        try:
+            found = await self._stub.GetFigures(request, timeout=_FIGURES_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error).as_error() from None
+        return {who.actor: Tally(who.golden.count, who.golden.hits) for who in found.reviewers if who.golden.count}
 
 
 class GrpcPrecedents:

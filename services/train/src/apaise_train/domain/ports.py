@@ -12,6 +12,7 @@ from apaise_train.domain.examples import Example, Manifest
 from apaise_train.domain.health import Health
 from apaise_train.domain.jobs import Job, Outcome, Update
 from apaise_train.domain.runs import Revision, Run
+from apaise_train.domain.trust import Tally
 
 
 class ReviewKind(StrEnum):
@@ -105,6 +106,18 @@ class Serving(Protocol):
         Raises:
             FailedPrecondition: it was refused (ADAPTER_…); what served before still does.
             Unavailable: no answer; ask again.
+        """
+        ...
+
+
+class Goldens(Protocol):
+    """What is known of reviewers from golden items."""
+
+    async def of(self, brand: str) -> Mapping[str, Tally]:
+        """How a brand's reviewers answered them in the last three months, by reviewer.
+
+        Raises:
+            ApaiseError: refused, or (Unavailable) no answer.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Whose corrections count, and how much: what is contradicted, copied out or dangerous is set aside, with a reason.
 
 Nothing here asks whether a correction agrees with the model: a community's custom is what contradicts it. What tells
-custom from carelessness or an attack is other people: golden reviewers, whose word is taken as right, and whoever
-resolved a near-identical text.
+custom from carelessness or an attack is other people: golden reviewers, whose word is taken as right, whoever resolved
+a near-identical text, and the leads who know the answers of the golden items a reviewer was given.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from apaise_train.domain.examples import Example, fold
 
@@ -25,6 +26,13 @@ COPIES: Final = 3
 SURE_OF_DANGER: Final = 0.9
 
 
+class Tally(NamedTuple):
+    """How many golden items somebody answered, and how many of them rightly."""
+
+    answered: int
+    right: int
+
+
 class Doubt(StrEnum):
     """Why a correction does not teach."""
 
@@ -35,7 +43,7 @@ class Doubt(StrEnum):
 
 
 REASONS: Final[Mapping[Doubt, str]] = {
-    Doubt.UNTRUSTED: "their reviewer contradicts golden or other reviewers in most cases",
+    Doubt.UNTRUSTED: "their reviewer contradicts golden items, golden or other reviewers in most cases",
     Doubt.CONTRADICTED: "other people, or the same one later, decided otherwise of the same text",
     Doubt.MASS_PRODUCED: f"more than {COPIES} copies of one text by one reviewer",
     Doubt.DANGER_ALONE: "they keep what the model was sure endangers people, and nobody else said so",
@@ -61,27 +69,33 @@ class Judgement:
         return f"Set aside: {'; '.join(parts)}." if parts else ""
 
 
-def judge_corrections(examples: Sequence[Example], golden: Collection[str] = ()) -> Judgement:
+def judge_corrections(
+    examples: Sequence[Example], golden: Collection[str] = (), tallies: Mapping[str, Tally] = MappingProxyType({})
+) -> Judgement:
     """Set aside what should not teach, and weigh the rest by who said it.
 
     Args:
         examples: what counts now, in the order it was said.
         golden: reviewers whose word is taken as right.
+        tallies: by reviewer, how golden items were answered: each is one more case in which they were judged.
     """
     groups: defaultdict[str, list[Example]] = defaultdict(list)
     for example in examples:
         groups[fold(example.text)].append(example)
-    trust, untrusted = _trust(groups.values(), frozenset(golden))
+    trust, untrusted = _trust(groups.values(), frozenset(golden), tallies)
     doubts = {example.review: Doubt.UNTRUSTED for example in examples if example.actor in untrusted}
     for group in groups.values():
         doubts |= _doubts([one for one in group if one.actor not in untrusted], frozenset(golden))
     return Judgement(doubts, trust)
 
 
-def _trust(groups: Collection[Sequence[Example]], golden: frozenset[str]) -> tuple[dict[str, float], frozenset[str]]:
-    """Each reviewer's share of agreement with golden reviewers or, without any, with most of the others."""
-    agreed: Counter[str] = Counter()
-    judged: Counter[str] = Counter()
+def _trust(
+    groups: Collection[Sequence[Example]], golden: frozenset[str], tallies: Mapping[str, Tally]
+) -> tuple[dict[str, float], frozenset[str]]:
+    """Each reviewer's share of agreement with golden items and reviewers or, without these, with most of the others."""
+    told = {actor: tally for actor, tally in tallies.items() if tally.answered and actor not in golden}
+    agreed: Counter[str] = Counter({actor: tally.right for actor, tally in told.items()})
+    judged: Counter[str] = Counter({actor: tally.answered for actor, tally in told.items()})
     for group in groups:
         words = {example.actor: example.remove for example in group}
         for actor in set(words) - golden:
