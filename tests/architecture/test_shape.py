@@ -26,6 +26,7 @@ CONTRACTS = {
         "preflight_service",
         "forward_service",
         "reply_service",
+        "answer_service",
     ],
     "train": ["train_service"],
 }

@@ -6,8 +6,11 @@ token file, to which the tests add theirs. Tests that own the clock are then lef
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import secrets
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +23,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from apaise.route.v1 import route_service_pb2 as routes_pb
+from apaise.route.v1.answer_service_pb2_grpc import AnswerServiceStub
 from apaise.route.v1.case_service_pb2_grpc import CaseServiceStub
 from apaise.route.v1.charter_service_pb2_grpc import CharterServiceStub
 from apaise.route.v1.decision_pb2 import Decision
@@ -38,11 +42,12 @@ from apaise_route.adapters.desks import NO_DESK, Desk
 from apaise_route.adapters.tables import SCHEMA, events
 from apaise_route.app.deps import Deps
 from apaise_route.bootstrap import PACKAGE, services, wire
-from apaise_route.domain.reading import Reading
+from apaise_route.domain.reading import Reading, Vectors
 from apaise_route.domain.rephrase import Passage
 from apaise_route.testing import reading
 
 if TYPE_CHECKING:
+    from apaise.route.v1.answer_service_pb2_grpc import AnswerServiceAsyncStub
     from apaise.route.v1.case_service_pb2_grpc import CaseServiceAsyncStub
     from apaise.route.v1.charter_service_pb2_grpc import CharterServiceAsyncStub
     from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceAsyncStub
@@ -63,11 +68,18 @@ class Desks(dict[str, Desk]):
 
 
 class WordReader:
-    """Reads a label wherever one of its words is, and says where; keeps what it was asked."""
+    """Reads a label wherever one of its words is, and says where; keeps what it was asked. Its vectors are bags of
+    words: texts that share half of theirs have half a cosine."""
 
     def __init__(self) -> None:
         self.words: dict[str, str] = {}
         self.asked: list[str] = []
+        self.embedded: list[str] = []
+        self.encoder = "bags-of-words"
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        self.embedded += texts
+        return Vectors([_bag(text) for text in texts], self.encoder)
 
     async def read(
         self, brand: str, texts: Sequence[str], language: str, *, private: bool, explain: bool
@@ -79,6 +91,14 @@ class WordReader:
         found = {word: label for word, label in self.words.items() if word in text.lower()}
         spans = [Passage(label, at := text.lower().index(word), at + len(word), 0.9) for word, label in found.items()]
         return reading([*found.values(), *(["remove"] if found else [])]), spans if explain else []
+
+
+def _bag(text: str, size: int = 512) -> list[float]:
+    bag = [0.0] * size
+    for word in re.findall(r"\w+", text.casefold()):
+        bag[zlib.crc32(word.encode()) % size] = 1.0
+    length = math.sqrt(sum(bag)) or 1.0
+    return [value / length for value in bag]
 
 
 @dataclass
@@ -133,6 +153,9 @@ class Door:
 
     def reply(self, **caller: Any) -> ReplyServiceAsyncStub:
         return ReplyServiceStub(self.channel(**caller))
+
+    def answer(self, **caller: Any) -> AnswerServiceAsyncStub:
+        return AnswerServiceStub(self.channel(**caller))
 
     async def decide(self, *inputs: routes_pb.RouteInput) -> list[Decision]:
         """Route inputs that must all be decided."""

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from apaise.route.v1 import answer_service_pb2 as answers
 from apaise.route.v1 import case_service_pb2 as cases
 from apaise.route.v1 import charter_service_pb2 as charters
 from apaise.route.v1 import decision_pb2 as pb
@@ -80,6 +81,14 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "preflight/PreflightMessage": lambda b, d, i: preflights.PreflightMessageRequest(parent=b, text="x"),
     "forward/ListForward": lambda b, d, i: forwards.ListForwardRequest(parent=b),
     "reply/DraftReply": lambda b, d, i: replies.DraftReplyRequest(message=d.rpartition("/decisions/")[0]),
+    "answer/AddAnswer": lambda b, d, i: answers.AddAnswerRequest(
+        parent=b, answer=answers.Answer(language="fr", text="x", questions=["y"])
+    ),
+    "answer/KeepReply": lambda b, d, i: answers.KeepReplyRequest(message=d.rpartition("/decisions/")[0], text="x"),
+    "answer/ListAnswers": lambda b, d, i: answers.ListAnswersRequest(parent=b),
+    "answer/FindAnswers": lambda b, d, i: answers.FindAnswersRequest(parent=b, text="x"),
+    "answer/ApproveAnswer": lambda b, d, i: answers.ApproveAnswerRequest(name=f"{b}/answers/a"),
+    "answer/RetireAnswer": lambda b, d, i: answers.RetireAnswerRequest(name=f"{b}/answers/a"),
     "figures/GetFigures": lambda b, d, i: figures.GetFiguresRequest(name=b),
     "case/FollowCases": lambda b, d, i: cases.FollowCasesRequest(parent=b),
 }
@@ -95,6 +104,7 @@ def test_every_rpc_is_here() -> None:
         "preflight": preflights,
         "forward": forwards,
         "reply": replies,
+        "answer": answers,
     }
     methods = {
         f"{name}/{method.name}"
@@ -172,6 +182,8 @@ async def test_all_brands_means_all_of_ones_own(door: Any, brand: str, service: 
         ("review", "ClaimReviewItem", reviews.ClaimReviewItemRequest(), "service"),
         ("case", "ReturnCase", cases.ReturnCaseRequest(), "service"),
         ("case", "AnswerCase", cases.AnswerCaseRequest(), "operator"),
+        ("answer", "ApproveAnswer", answers.ApproveAnswerRequest(), "moderator"),
+        ("answer", "RetireAnswer", answers.RetireAnswerRequest(), "moderator"),
     ],
 )
 async def test_a_role_that_may_not(door: Any, service: str, method: str, request_: Any, role: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apaise.route.v1 import (
+    answer_service_pb2,
     case_service_pb2,
     decision_pb2,
     forward_service_pb2,
@@ -22,7 +23,7 @@ from apaise.type.v1 import assessment_pb2, message_pb2
 from apaise_kit.core.errors import InvalidArgument
 from apaise_route.adapters import rows
 from apaise_route.adapters.charter_yaml import default_charter
-from apaise_route.domain import cases, forward, model, platforms, replies
+from apaise_route.domain import answers, cases, forward, model, platforms, replies
 from apaise_route.domain.thread import Thread
 from apaise_route.testing import START, entry, input_pb, reading
 from apaise_route.transport import codec
@@ -45,6 +46,8 @@ ENUMS: list[tuple[type[IntEnum], Any, str]] = [
     (cases.Tension, case_service_pb2.Tension, "TENSION_"),
     (cases.EntryKind, case_service_pb2.CaseEntryKind, "CASE_ENTRY_KIND_"),
     (forward.ForwardReason, forward_service_pb2.ForwardReason, "FORWARD_REASON_"),
+    (answers.AnswerState, answer_service_pb2.AnswerState, "ANSWER_STATE_"),
+    (answers.AnswerOrigin, answer_service_pb2.AnswerOrigin, "ANSWER_ORIGIN_"),
     (replies.DraftNote, reply_service_pb2.DraftNote, "DRAFT_NOTE_"),
     (platforms.LegVerdict, case_service_pb2.LegVerdict, "LEG_VERDICT_"),
 ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from apaise_cli.commands import (
+    answer,
     bench,
     case,
     charter,
@@ -46,6 +47,7 @@ for _commands in (
     review,
     case,
     draft,
+    answer,
     figures,
     forward,
     charter,

@@ -28,7 +28,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#apaise/route/v1/reply_service.proto\x12\x0f\x61paise.route.v1\x1a\x1b\x61paise/type/v1/access.proto\x1a\x1c\x61paise/type/v1/message.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"N\n\x11\x44raftReplyRequest\x12(\n\x07message\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xfa\x41\x10\n\x0e\x61paise/Message\x12\x0f\n\x07posture\x18\x02 \x01(\t\"\xad\x01\n\x12\x44raftReplyResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08scenario\x18\x02 \x01(\t\x12\x0f\n\x07posture\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12*\n\x08\x61udience\x18\x05 \x01(\x0e\x32\x18.apaise.type.v1.Audience\x12(\n\x04note\x18\x06 \x01(\x0e\x32\x1a.apaise.route.v1.DraftNote*\xb4\x01\n\tDraftNote\x12\x1a\n\x16\x44RAFT_NOTE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44RAFT_NOTE_NOT_READ\x10\x01\x12\x1a\n\x16\x44RAFT_NOTE_NO_SCENARIO\x10\x02\x12\x1d\n\x19\x44RAFT_NOTE_WOULD_NOT_SHOW\x10\x03\x12\x1d\n\x19\x44RAFT_NOTE_A_PERSON_FIRST\x10\x04\x12\x18\n\x14\x44RAFT_NOTE_NO_HUMOUR\x10\x05\x32p\n\x0cReplyService\x12`\n\nDraftReply\x12\".apaise.route.v1.DraftReplyRequest\x1a#.apaise.route.v1.DraftReplyResponse\"\t\xfa\xed\x18\x05\n\x03\x02\x03\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#apaise/route/v1/reply_service.proto\x12\x0f\x61paise.route.v1\x1a\x1b\x61paise/type/v1/access.proto\x1a\x1c\x61paise/type/v1/message.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"N\n\x11\x44raftReplyRequest\x12(\n\x07message\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xfa\x41\x10\n\x0e\x61paise/Message\x12\x0f\n\x07posture\x18\x02 \x01(\t\"\xe5\x01\n\x12\x44raftReplyResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08scenario\x18\x02 \x01(\t\x12\x0f\n\x07posture\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12*\n\x08\x61udience\x18\x05 \x01(\x0e\x32\x18.apaise.type.v1.Audience\x12(\n\x04note\x18\x06 \x01(\x0e\x32\x1a.apaise.route.v1.DraftNote\x12\"\n\x06\x61nswer\x18\x07 \x01(\tB\x12\xfa\x41\x0f\n\rapaise/Answer\x12\x12\n\nsimilarity\x18\x08 \x01(\x01*\xb4\x01\n\tDraftNote\x12\x1a\n\x16\x44RAFT_NOTE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44RAFT_NOTE_NOT_READ\x10\x01\x12\x1a\n\x16\x44RAFT_NOTE_NO_SCENARIO\x10\x02\x12\x1d\n\x19\x44RAFT_NOTE_WOULD_NOT_SHOW\x10\x03\x12\x1d\n\x19\x44RAFT_NOTE_A_PERSON_FIRST\x10\x04\x12\x18\n\x14\x44RAFT_NOTE_NO_HUMOUR\x10\x05\x32p\n\x0cReplyService\x12`\n\nDraftReply\x12\".apaise.route.v1.DraftReplyRequest\x1a#.apaise.route.v1.DraftReplyResponse\"\t\xfa\xed\x18\x05\n\x03\x02\x03\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +37,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DRAFTREPLYREQUEST'].fields_by_name['message']._loaded_options = None
   _globals['_DRAFTREPLYREQUEST'].fields_by_name['message']._serialized_options = b'\342A\001\002\372A\020\n\016apaise/Message'
+  _globals['_DRAFTREPLYRESPONSE'].fields_by_name['answer']._loaded_options = None
+  _globals['_DRAFTREPLYRESPONSE'].fields_by_name['answer']._serialized_options = b'\372A\017\n\rapaise/Answer'
   _globals['_REPLYSERVICE'].methods_by_name['DraftReply']._loaded_options = None
   _globals['_REPLYSERVICE'].methods_by_name['DraftReply']._serialized_options = b'\372\355\030\005\n\003\002\003\001'
-  _globals['_DRAFTNOTE']._serialized_start=432
-  _globals['_DRAFTNOTE']._serialized_end=612
+  _globals['_DRAFTNOTE']._serialized_start=488
+  _globals['_DRAFTNOTE']._serialized_end=668
   _globals['_DRAFTREPLYREQUEST']._serialized_start=175
   _globals['_DRAFTREPLYREQUEST']._serialized_end=253
   _globals['_DRAFTREPLYRESPONSE']._serialized_start=256
-  _globals['_DRAFTREPLYRESPONSE']._serialized_end=429
-  _globals['_REPLYSERVICE']._serialized_start=614
-  _globals['_REPLYSERVICE']._serialized_end=726
+  _globals['_DRAFTREPLYRESPONSE']._serialized_end=485
+  _globals['_REPLYSERVICE']._serialized_start=670
+  _globals['_REPLYSERVICE']._serialized_end=782
 # @@protoc_insertion_point(module_scope)

@@ -94,10 +94,14 @@ class DraftReplyResponse(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The draft; empty when there is none to give."""
     scenario: _builtins.str
-    """The scenario it comes from, like `complaint/apologise`; empty without a draft."""
+    """The scenario it comes from, like `complaint/apologise`; empty without a draft, or when it is
+    one of the brand's answers.
+    """
     posture: _builtins.str
     """The posture taken."""
     language: _builtins.str
@@ -106,6 +110,10 @@ class DraftReplyResponse(_message.Message):
     """Who should read it: whoever could read the message. A private message gets a private reply."""
     note: Global___DraftNote.ValueType
     """Why there is no draft, or why the posture is another than the one asked for."""
+    answer: _builtins.str
+    """The approved answer it comes from, word for word; empty when it comes from a scenario."""
+    similarity: _builtins.float
+    """How near the message is to a question of that answer: a cosine, 3 decimals."""
     def __init__(
         self,
         *,
@@ -115,10 +123,12 @@ class DraftReplyResponse(_message.Message):
         language: _builtins.str = ...,
         audience: _message_pb2.Audience.ValueType = ...,
         note: Global___DraftNote.ValueType = ...,
+        answer: _builtins.str = ...,
+        similarity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "language", b"language", "note", b"note", "posture", b"posture", "scenario", b"scenario", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "audience", b"audience", "language", b"language", "note", b"note", "posture", b"posture", "scenario", b"scenario", "similarity", b"similarity", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

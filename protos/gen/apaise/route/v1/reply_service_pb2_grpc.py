@@ -47,8 +47,9 @@ class ReplyServiceServicer:
     """
 
     def DraftReply(self, request, context):
-        """Drafts a reply to a message from the house's scenarios: by what the message asks for and by posture. The draft is read
-        and decided like any message of the brand, and abstained from when it would not show. It never quotes the message.
+        """Drafts a reply to a message: the brand's approved answer to what is asked, when one is near enough, otherwise one of
+        the house's scenarios, by what the message asks for and by posture. The draft is read and decided like any message of
+        the brand, and abstained from when it would not show. It never quotes the message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

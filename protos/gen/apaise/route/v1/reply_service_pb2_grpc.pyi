@@ -34,8 +34,9 @@ class ReplyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReplyServiceAsyncStub: ...
     DraftReply: _grpc.UnaryUnaryMultiCallable[_reply_service_pb2.DraftReplyRequest, _reply_service_pb2.DraftReplyResponse]
-    """Drafts a reply to a message from the house's scenarios: by what the message asks for and by posture. The draft is read
-    and decided like any message of the brand, and abstained from when it would not show. It never quotes the message.
+    """Drafts a reply to a message: the brand's approved answer to what is asked, when one is near enough, otherwise one of
+    the house's scenarios, by what the message asks for and by posture. The draft is read and decided like any message of
+    the brand, and abstained from when it would not show. It never quotes the message.
     """
 
 @_typing.type_check_only
@@ -44,8 +45,9 @@ class ReplyServiceAsyncStub(ReplyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DraftReply: _aio.UnaryUnaryMultiCallable[_reply_service_pb2.DraftReplyRequest, _reply_service_pb2.DraftReplyResponse]  # type: ignore[assignment]
-    """Drafts a reply to a message from the house's scenarios: by what the message asks for and by posture. The draft is read
-    and decided like any message of the brand, and abstained from when it would not show. It never quotes the message.
+    """Drafts a reply to a message: the brand's approved answer to what is asked, when one is near enough, otherwise one of
+    the house's scenarios, by what the message asks for and by posture. The draft is read and decided like any message of
+    the brand, and abstained from when it would not show. It never quotes the message.
     """
 
 class ReplyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +59,9 @@ class ReplyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reply_service_pb2.DraftReplyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reply_service_pb2.DraftReplyResponse, _abc.Awaitable[_reply_service_pb2.DraftReplyResponse]]:
-        """Drafts a reply to a message from the house's scenarios: by what the message asks for and by posture. The draft is read
-        and decided like any message of the brand, and abstained from when it would not show. It never quotes the message.
+        """Drafts a reply to a message: the brand's approved answer to what is asked, when one is near enough, otherwise one of
+        the house's scenarios, by what the message asks for and by posture. The draft is read and decided like any message of
+        the brand, and abstained from when it would not show. It never quotes the message.
         """
 
 def add_ReplyServiceServicer_to_server(servicer: ReplyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

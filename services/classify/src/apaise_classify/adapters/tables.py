@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Table, Text, false
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.types import UserDefinedType
 
-from apaise_kit.runtime.db import events_table, metadata_for
+from apaise_kit.runtime.db import Vector, events_table, metadata_for
 
 SCHEMA: Final = "classify"
 metadata: Final = metadata_for(SCHEMA)
 events: Final = events_table(metadata)
-
-
-class Vector(UserDefinedType[str]):
-    """pgvector's type, of any size; written as text, read with `vector_send`."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Its name in PostgreSQL."""
-        return "vector"
 
 
 adapters: Final = Table(

@@ -44,6 +44,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.types import UserDefinedType
 
 from apaise_kit.core.caller import Caller, current_caller
 from apaise_kit.core.clock import Clock, SystemClock
@@ -96,6 +97,16 @@ def create_engine(dsn: str, schema: str, pool_size: int = 8) -> AsyncEngine:
 def metadata_for(schema: str) -> MetaData:
     """Metadata for a service's tables, with stable constraint names. No schema in it: the search_path decides."""
     return MetaData(naming_convention=_NAMING, info={"schema": schema})
+
+
+class Vector(UserDefinedType[str]):
+    """pgvector's type, of any size; written as text, read with `vector_send`."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Its name in PostgreSQL."""
+        return "vector"
 
 
 def events_table(metadata: MetaData) -> Table:

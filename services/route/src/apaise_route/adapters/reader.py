@@ -11,7 +11,7 @@ from apaise.classify.v1 import classify_service_pb2 as pb
 from apaise.classify.v1.classify_service_pb2_grpc import ClassifyServiceStub
 from apaise_kit.core.names import BRAND
 from apaise_kit.runtime.status import failure_of, failure_of_status
-from apaise_route.domain.reading import Reading
+from apaise_route.domain.reading import Reading, Vectors
 from apaise_route.domain.rephrase import Passage
 from apaise_route.transport.codec import assessment
 
@@ -40,6 +40,18 @@ class GrpcReader:
         except grpc.aio.AioRpcError as error:
             raise failure_of(error).as_error() from None
         return [_reading(result) for result in response.results]
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """See `domain.reading.Reader`.
+
+        Raises:
+            ApaiseError: what classify refused with.
+        """
+        try:
+            response = await self._stub.Embed(pb.EmbedRequest(texts=texts), timeout=_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error).as_error() from None
+        return Vectors([list(one.values) for one in response.embeddings], response.encoder)
 
 
 def _reading(result: pb.BatchClassifyResponse.Result) -> Reading:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from apaise_kit.runtime.db import events_table, metadata_for
+from apaise_kit.runtime.db import Vector, events_table, metadata_for
 
 SCHEMA: Final = "route"
 metadata = metadata_for(SCHEMA)
@@ -376,3 +376,41 @@ review_opinions = Table(
 )
 
 APPEND_ONLY: Final = (decisions, outcomes, reviews, charters, golden_deals, golden_answers, review_opinions)
+
+# What a brand says, word for word. `id` follows from language and text; an empty `approve_actor` is a proposal.
+answers = Table(
+    "answers",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("language", Text, nullable=False),
+    Column("wording", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("posture", Text, nullable=False),
+    Column("own_contacts", Boolean, nullable=False),
+    Column("origin", SmallInteger, nullable=False),
+    Column("create_actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("approve_actor", Text, nullable=False),
+    Column("approve_time", _TIME),
+    Column("retired", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("ix_answers_newest", "brand", "create_time", "id"),
+)
+
+# What is asked: a question in the brand's words, or a message, whose text stays in `messages` and whose row here goes
+# with it. The vector is of its text, by `encoder`; another encoder's are made again when they are first needed.
+answer_examples = Table(
+    "answer_examples",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("answer", Text, primary_key=True),
+    Column("question", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    Column("author_key", Text, nullable=False),
+    Column("approved", Boolean, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("vector", Vector, nullable=False),
+    Index("ix_answer_examples_message", "brand", "message"),
+    Index(None, "author_key"),
+)

@@ -10,7 +10,7 @@ from apaise_kit.core import cursor
 from apaise_kit.core.caller import current_caller
 from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, not_found
 from apaise_kit.runtime.db import Transaction
-from apaise_route.adapters import case_store, charter_store, store
+from apaise_route.adapters import answer_store, case_store, charter_store, store
 from apaise_route.app import cases
 from apaise_route.app.deps import Deps
 from apaise_route.app.paging import Follower, page_limit
@@ -117,6 +117,7 @@ async def save(tx: Transaction, threads: Sequence[Thread]) -> None:
     for thread in threads:
         if thread.blanked:
             await case_store.blank_texts(tx.conn, thread.brand, thread.message)
+            await answer_store.forget_message(tx.conn, thread.brand, thread.message)
         for decision in thread.added:
             tx.record(DECIDED, decision.name, decision.brand, {"cause": decision.cause.name})
 

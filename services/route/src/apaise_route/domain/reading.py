@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from apaise_kit.core.errors import Unavailable
 from apaise_route.domain.model import Assessment
 from apaise_route.domain.rephrase import Passage
 
 Reading = tuple[Assessment, list[Passage]]
+
+
+class Vectors(NamedTuple):
+    """Unit vectors, and the digest of the encoder that made them: those of another do not compare."""
+
+    values: Sequence[Sequence[float]]
+    encoder: str
 
 
 class Reader(Protocol):
@@ -25,6 +32,14 @@ class Reader(Protocol):
         """
         ...
 
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """The house encoder's vectors of 1 to 500 texts, in order.
+
+        Raises:
+            Unavailable: nothing answers.
+        """
+        ...
+
 
 class NoReader:
     """No classify was wired."""
@@ -32,5 +47,9 @@ class NoReader:
     async def read(
         self, brand: str, texts: Sequence[str], language: str, *, private: bool, explain: bool
     ) -> list[Reading]:
+        """Refuses."""
+        raise Unavailable("This route knows no classify: nothing can be read.")
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
         """Refuses."""
         raise Unavailable("This route knows no classify: nothing can be read.")

@@ -15,7 +15,8 @@ HUMOUR: Final = "light_humour"
 POSTURES: Final = ("reassure", "explain", "solve", "apologise", HUMOUR)
 # What a message asks for, the most owed first.
 INTENTS: Final = ("complaint", "care_request", "bug_report", "question", "suggestion", "mockery", "praise")
-_PERSON_FIRST: Final = ("distress", "self_harm")
+# Whom no draft is for.
+PERSON_FIRST: Final = ("distress", "self_harm")
 # What makes a laugh at a message a laugh at a person, or a fight.
 NOT_FUNNY: Final = (
     "complaint",
@@ -63,7 +64,7 @@ class DraftNote(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft, or why there is none."""
+    """A draft, or why there is none; from a scenario, or from one of the brand's answers (its name)."""
 
     text: str = ""
     scenario: str = ""
@@ -71,6 +72,8 @@ class Draft:
     language: str = ""
     audience: Audience = Audience.PRIVATE
     note: DraftNote = DraftNote.NONE
+    answer: str = ""
+    similarity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,13 @@ def may_joke(asked: Asked) -> bool:
         and asked.visibility is Visibility.KEEP
         and asked.audience is Audience.PUBLIC
         and not any(reading.says(label) for label in NOT_FUNNY)
-        and not _BY_EAR.search(asked.text.casefold())
-        and not _BY_EAR.search(fold(asked.text))
+        and not by_ear(asked.text)
     )
+
+
+def by_ear(text: str) -> bool:
+    """Whether a text looks written by ear."""
+    return bool(_BY_EAR.search(text.casefold()) or _BY_EAR.search(fold(text)))
 
 
 def draft(scenarios: Scenarios, asked: Asked, posture: str, language: str) -> Draft:
@@ -109,7 +116,7 @@ def draft(scenarios: Scenarios, asked: Asked, posture: str, language: str) -> Dr
     """
     if asked.assessment is None:
         return Draft(note=DraftNote.NOT_READ)
-    if any(asked.assessment.says(label) for label in _PERSON_FIRST):
+    if any(asked.assessment.says(label) for label in PERSON_FIRST):
         return Draft(note=DraftNote.A_PERSON_FIRST)
     intent = next((intent for intent in INTENTS if asked.assessment.says(intent)), None)
     if intent is None:
@@ -124,5 +131,10 @@ def draft(scenarios: Scenarios, asked: Asked, posture: str, language: str) -> Dr
         posture=taken,
         language=spoken,
         audience=asked.audience,
-        note=DraftNote.NO_HUMOUR if posture == HUMOUR and taken != HUMOUR else DraftNote.NONE,
+        note=note_of(posture, taken),
     )
+
+
+def note_of(wished: str, taken: str) -> DraftNote:
+    """What to know of a draft in a posture other than the one wished for."""
+    return DraftNote.NO_HUMOUR if wished == HUMOUR and taken != HUMOUR else DraftNote.NONE

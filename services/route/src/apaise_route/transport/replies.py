@@ -45,4 +45,6 @@ def draft_pb(found: Draft) -> pb.DraftReplyResponse:
         language=found.language,
         audience=int(found.audience),  # type: ignore[arg-type]
         note=int(found.note),  # type: ignore[arg-type]
+        answer=found.answer,
+        similarity=found.similarity,
     )

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from apaise_classify.adapters.tables import Vector
+from apaise_kit.runtime.db import Vector
 
 revision = "0002"
 down_revision = "0001"
