@@ -27,7 +27,7 @@ from apaise_route.adapters.post import Poster
 from apaise_route.adapters.reader import GrpcReader
 from apaise_route.adapters.shelf import Shelf
 from apaise_route.adapters.tables import SCHEMA, events
-from apaise_route.app import cases, clocks, deliveries
+from apaise_route.app import alone, cases, clocks, deliveries
 from apaise_route.app.deps import Deps
 from apaise_route.domain.reading import NoReader, Reader
 from apaise_route.settings import RouteSettings
@@ -114,6 +114,7 @@ async def main() -> None:
         partial(clocks.every, settings.hold_check_seconds, partial(clocks.end_holds, deps)),
         partial(clocks.every, settings.case_check_seconds, partial(cases.run_late, deps)),
         partial(clocks.every, settings.case_check_seconds, partial(deliveries.deliver, deps, post)),
+        partial(clocks.every, settings.case_check_seconds, partial(alone.reply_alone, deps)),
         partial(clocks.every, settings.queue_metrics_seconds, measure),
         partial(clocks.every, settings.retention_check_seconds, partial(clocks.forget_events, deps)),
     ]

@@ -237,6 +237,21 @@ async def private_reply_to(conn: AsyncConnection, brand: str, message: str) -> b
     return (await conn.execute(query.limit(1))).first() is not None
 
 
+async def any_case_of(conn: AsyncConnection, brand: str, message: str) -> bool:
+    """Whether a message has, or had, a case."""
+    query = select(cases.c.id).where(cases.c.brand == brand, cases.c.message == message)
+    return (await conn.execute(query.limit(1))).first() is not None
+
+
+async def replies_by(conn: AsyncConnection, brand: str, actor: str, since: datetime) -> int:
+    """How many replies somebody sent for a brand since an instant."""
+    c = case_entries.c
+    query = select(func.count()).where(
+        c.brand == brand, c.kind == EntryKind.REPLY, c.actor == actor, c.rule != "", c.create_time > since
+    )
+    return (await conn.scalar(query)) or 0
+
+
 async def replies_sent(conn: AsyncConnection, brand: str, quotas: Mapping[str, Quota], now: datetime) -> dict[str, int]:
     """How many replies went out under each rule within its quota's time."""
     c, counts = case_entries.c, dict[str, int]()

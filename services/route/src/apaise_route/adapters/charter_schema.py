@@ -8,6 +8,7 @@ from typing import Any, Final
 from apaise_kit.core.labels import LABELS
 from apaise_route.adapters import charter_yaml as reader
 from apaise_route.domain.charter import LANGUAGES, POSTURES
+from apaise_route.domain.replies import INTENTS
 
 Schema = dict[str, Any]
 _DURATION: Final[Schema] = {"type": "string", "pattern": r"^\d{1,6}\s*[smhd]$", "examples": ["20m", "12h"]}
@@ -93,6 +94,9 @@ def _top() -> Schema:
             ["timezone", "open", "queues"],
         ),
         "autonomy": _map(_one_of(("hold", "hide", "delete")), _one_of(reader.AUTONOMIES)),
+        "replies": _object(
+            {"alone": _list(_one_of(INTENTS)), "most": {"type": "integer", "minimum": 0}, "per": _DURATION}
+        ),
         "training": _object({"private_messages": _FLAG}),
         "lists": _map(
             {"pattern": "^[a-z][a-z0-9_]{0,62}$"},

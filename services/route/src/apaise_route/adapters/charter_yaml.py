@@ -34,12 +34,14 @@ from apaise_route.domain.charter import (
     Place,
     Problem,
     Quota,
+    ReplyAlone,
     Severity,
     Silence,
 )
 from apaise_route.domain.hours import BusinessHours
 from apaise_route.domain.lists import WordList, WordLists
 from apaise_route.domain.model import HOUSE_CHARTERS, ChannelKind, Queue, Visibility
+from apaise_route.domain.replies import INTENTS
 
 MAX_CLAUSES: Final = 200
 MAX_WORDS: Final = 5000
@@ -58,6 +60,7 @@ TOP: Final = (
     "business_hours",
     "autonomy",
     "quota",
+    "replies",
     "training",
     "lists",
     "channels",
@@ -82,6 +85,7 @@ CLAUSE: Final = (
 OVERRIDE: Final = ("thresholds", "delays", "hold", "audit_share", "quota", "without")
 EVENT: Final = ("id", "start", "end", "event", *OVERRIDE, "clauses")
 HOURS: Final = ("timezone", "open", "closed", "queues")
+REPLIES: Final = ("alone", "most", "per")
 LIST: Final = ("words", "names", "hashtags", "live")
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 VISIBILITIES: Final = {v.name: v for v in Visibility if v}
@@ -198,6 +202,7 @@ class _Reader(Tree):
             autonomy=self._autonomy(top.get("autonomy")),
             quota=self._quota(top.get("quota")),
             train_private=self._training(top.get("training")),
+            replies=self._replies(top.get("replies")),
         )
 
     # -- what channels and events may override
@@ -272,6 +277,19 @@ class _Reader(Tree):
             _ACTIONS[key]: self.choice(value, AUTONOMIES, f"autonomy of {key}", Autonomy.ALONE)
             for key, value in found.items()
         }
+
+    def _replies(self, node: Node | None) -> ReplyAlone:
+        if node is None:
+            return ReplyAlone()
+        found, usual = self.mapping(node, REPLIES, "replies"), ReplyAlone().quota
+        given = self.items(found.get("alone"), "replies.alone")
+        intents = [self.choice(one, {x: x for x in INTENTS}, "replies.alone", "") for one in given]
+        for one, intent in zip(given, intents, strict=True):
+            if intent == "complaint":
+                self.warn(one, "complaints will be answered without a person: take `complaint` out unless you mean it")
+        most = int(self.number(found.get("most"), "replies.most", 0, 10_000, usual.actions))
+        quota = Quota(most, self.duration(found.get("per"), "replies.per") or usual.per)
+        return ReplyAlone(frozenset(filter(None, intents)), quota)
 
     def _training(self, node: Node | None) -> bool:
         found = self.mapping(node, ("private_messages",), "training") if node is not None else {}

@@ -133,11 +133,22 @@ async def _opened(
     note: str,
 ) -> Case | None:
     """A new case with its first entries; None when the message has one already."""
+    case = _new_case(deps, tx, decision, stored, team, tension)
+    if not await case_store.add_case(tx.conn, case):
+        return None
+    file = CaseFile(case)
+    file.open(note, tx.caller.actor, tx.now)
+    return await save(deps, tx, file)
+
+
+def _new_case(
+    deps: Deps, tx: Transaction, decision: Decision, stored: StoredText, team: Queue, tension: Tension | None
+) -> Case:
     team = team or decision.ruling.queue or Queue.CARE
     tension = tension or tension_of(decision.ruling, stored.assessment)
     place = _place(stored, decision)
     promised = decision.ruling.due_time if team is decision.ruling.queue else None
-    case = Case(
+    return Case(
         brand=decision.brand,
         id=deps.new_id(),
         message=decision.message,
@@ -153,11 +164,6 @@ async def _opened(
         open_actor=tx.caller.actor,
         open_time=tx.now,
     )
-    if not await case_store.add_case(tx.conn, case):
-        return None
-    file = CaseFile(case)
-    file.open(note, tx.caller.actor, tx.now)
-    return await save(deps, tx, file)
 
 
 def _place(stored: StoredText, decision: Decision) -> Channel:
@@ -231,6 +237,32 @@ async def return_case(deps: Deps, key: Key, text: str, audience: Audience, etag:
         file.reply(said, audience, rule.id, tx.caller.actor, tx.now)
 
     return await _move(deps, key, etag, request_id, ["return", text, int(audience)], move)
+
+
+async def reply_at_once(
+    deps: Deps, tx: Transaction, decision: Decision, stored: StoredText, text: str, note: str
+) -> bool:
+    """Open a case and send its reply to whoever could read the message.
+
+    Returns:
+        False, and nothing is done, where the platform does not plainly allow it, the reply would repeat what is
+        private, or the message has or had a case: people are on it.
+    """
+    case = _new_case(deps, tx, decision, stored, Queue.NONE, None)
+    rule = rule_for(platform_rules(), case.audience, await _situation(deps, tx.conn, case, stored.message))
+    public = case.audience is Audience.PUBLIC
+    if public and any(quotes(text, said) for said in await _said_in_private(tx, case)):
+        return False
+    if rule.verdict is not LegVerdict.ALLOWED or await case_store.any_case_of(tx.conn, case.brand, case.message):
+        return False
+    if not await case_store.add_case(tx.conn, case):
+        return False
+    file = CaseFile(case)
+    file.open(note, tx.caller.actor, tx.now)
+    file.answer(text, case.audience, tx.caller.actor, tx.now)
+    file.reply(text, case.audience, rule.id, tx.caller.actor, tx.now)
+    await save(deps, tx, file)
+    return True
 
 
 def _last_answer(entries: Sequence[Entry]) -> str:

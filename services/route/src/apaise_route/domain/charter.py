@@ -84,6 +84,15 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyAlone:
+    """What messages may be answered without a person, by what they ask for: from approved answers alone, and at most
+    `quota` of a brand in any such time."""
+
+    intents: frozenset[str] = frozenset()
+    quota: Quota = Quota(20, timedelta(hours=1))
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """A decision not to answer: why, and who answers for it."""
 
@@ -173,6 +182,7 @@ class Charter:
     quota: Quota | None = None
     off: frozenset[str] = frozenset()
     train_private: bool = False
+    replies: ReplyAlone = ReplyAlone()
 
     def quotas(self) -> frozenset[Quota]:
         """Every quota of the charter, its channels and events."""
