@@ -13,7 +13,7 @@ import secrets
 import sys
 from pathlib import Path
 
-ROLES = ("operator", "moderator", "lead", "ml_engineer", "service")
+ROLES = ("operator", "moderator", "lead", "ml_engineer", "legal", "service")
 
 
 def make(folder: Path) -> list[str]:

@@ -27,6 +27,7 @@ CONTRACTS = {
         "forward_service",
         "reply_service",
         "answer_service",
+        "archive_service",
     ],
     "train": ["train_service"],
 }

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apaise.route.v1 import route_service_pb2 as routes_pb
 from apaise.route.v1.answer_service_pb2_grpc import AnswerServiceStub
+from apaise.route.v1.archive_service_pb2_grpc import ArchiveServiceStub
 from apaise.route.v1.case_service_pb2_grpc import CaseServiceStub
 from apaise.route.v1.charter_service_pb2_grpc import CharterServiceStub
 from apaise.route.v1.decision_pb2 import Decision
@@ -48,6 +49,7 @@ from apaise_route.testing import reading
 
 if TYPE_CHECKING:
     from apaise.route.v1.answer_service_pb2_grpc import AnswerServiceAsyncStub
+    from apaise.route.v1.archive_service_pb2_grpc import ArchiveServiceAsyncStub
     from apaise.route.v1.case_service_pb2_grpc import CaseServiceAsyncStub
     from apaise.route.v1.charter_service_pb2_grpc import CharterServiceAsyncStub
     from apaise.route.v1.figures_service_pb2_grpc import FiguresServiceAsyncStub
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from apaise.route.v1.review_service_pb2_grpc import ReviewServiceAsyncStub
     from apaise.route.v1.route_service_pb2_grpc import RouteServiceAsyncStub
 
-EVERYONE = ("service", "moderator", "lead", "operator", "ml_engineer")
+EVERYONE = ("service", "moderator", "lead", "operator", "ml_engineer", "legal")
 
 
 class Desks(dict[str, Desk]):
@@ -156,6 +158,9 @@ class Door:
 
     def answer(self, **caller: Any) -> AnswerServiceAsyncStub:
         return AnswerServiceStub(self.channel(**caller))
+
+    def archive(self, **caller: Any) -> ArchiveServiceAsyncStub:
+        return ArchiveServiceStub(self.channel(**caller))
 
     async def decide(self, *inputs: routes_pb.RouteInput) -> list[Decision]:
         """Route inputs that must all be decided."""

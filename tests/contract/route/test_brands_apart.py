@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from apaise.route.v1 import answer_service_pb2 as answers
+from apaise.route.v1 import archive_service_pb2 as archives
 from apaise.route.v1 import case_service_pb2 as cases
 from apaise.route.v1 import charter_service_pb2 as charters
 from apaise.route.v1 import decision_pb2 as pb
@@ -90,6 +91,8 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "answer/ApproveAnswer": lambda b, d, i: answers.ApproveAnswerRequest(name=f"{b}/answers/a"),
     "answer/RetireAnswer": lambda b, d, i: answers.RetireAnswerRequest(name=f"{b}/answers/a"),
     "figures/GetFigures": lambda b, d, i: figures.GetFiguresRequest(name=b),
+    "archive/ListExhibits": lambda b, d, i: archives.ListExhibitsRequest(parent=b),
+    "archive/GetExhibit": lambda b, d, i: archives.GetExhibitRequest(name=f"{b}/exhibits/e"),
     "case/FollowCases": lambda b, d, i: cases.FollowCasesRequest(parent=b),
 }
 
@@ -105,6 +108,7 @@ def test_every_rpc_is_here() -> None:
         "forward": forwards,
         "reply": replies,
         "answer": answers,
+        "archive": archives,
     }
     methods = {
         f"{name}/{method.name}"
@@ -184,6 +188,14 @@ async def test_all_brands_means_all_of_ones_own(door: Any, brand: str, service: 
         ("case", "AnswerCase", cases.AnswerCaseRequest(), "operator"),
         ("answer", "ApproveAnswer", answers.ApproveAnswerRequest(), "moderator"),
         ("answer", "RetireAnswer", answers.RetireAnswerRequest(), "moderator"),
+        *[
+            ("archive", method, request, role)
+            for method, request in (
+                ("ListExhibits", archives.ListExhibitsRequest()),
+                ("GetExhibit", archives.GetExhibitRequest()),
+            )
+            for role in ("moderator", "lead", "operator", "ml_engineer", "service")
+        ],
     ],
 )
 async def test_a_role_that_may_not(door: Any, service: str, method: str, request_: Any, role: str) -> None:

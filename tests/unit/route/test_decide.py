@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from apaise_kit.core.labels import LABELS
 from apaise_route.adapters.charter_yaml import compile_charter, default_charter
 from apaise_route.domain import charter as rules
+from apaise_route.domain.archive import illegal_clauses
 from apaise_route.domain.charter import HOUSE_COMPLAINT, Autonomy, CompiledCharter
 from apaise_route.domain.decide import Verdicted, decide, facts, is_complaint
 from apaise_route.domain.explain import MAX_LINES
@@ -190,6 +191,15 @@ def test_an_illegal_clause_milder_than_the_strictest_still_goes_past_the_cap() -
     complaint = reading(["insult", "complaint"], at={"hate": 0.97})
     ruling = rule(entry(complaint), both).ruling
     assert (ruling.visibility, ruling.ground, ruling.clause) == (Visibility.HIDE, Ground.ILLEGAL, "law")
+
+
+@given(read | unread, any_charter(), st.integers(0, 4))
+def test_whatever_an_illegal_clause_finds_is_looked_at_as_such(
+    given_: RouteInput, compiled: CompiledCharter, spent: int
+) -> None:
+    verdict = rule(given_, compiled, spent=spent)
+    found = {reason.clause for reason in verdict.ruling.reasons} & illegal_clauses(compiled.charter)
+    assert (verdict.review is not None and verdict.review.reason is ReviewReason.ILLEGAL) == bool(found)
 
 
 KEYWORDS = "  - {id: words, when: lists.bad, visibility: HIDE}\n  - {id: model, when: labels.insult < 0.5, queue: care}"

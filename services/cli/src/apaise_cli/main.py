@@ -11,6 +11,7 @@ import typer
 
 from apaise_cli.commands import (
     answer,
+    archive,
     bench,
     case,
     charter,
@@ -50,6 +51,7 @@ for _commands in (
     answer,
     figures,
     forward,
+    archive,
     charter,
     models,
     house,

@@ -36,6 +36,8 @@ _ROUTE_IDEMPOTENT: Final = (
     "apaise.route.v1.ReviewService/ListReviewItems",
     "apaise.route.v1.ReviewService/ResolveReviewItem",
     "apaise.route.v1.FiguresService/GetFigures",
+    "apaise.route.v1.ArchiveService/ListExhibits",
+    "apaise.route.v1.ArchiveService/GetExhibit",
     "apaise.route.v1.ForwardService/ListForward",
     "apaise.route.v1.ReplyService/DraftReply",
     "apaise.route.v1.AnswerService/AddAnswer",

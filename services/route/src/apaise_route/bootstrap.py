@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from apaise.route.v1.answer_service_pb2_grpc import add_AnswerServiceServicer_to_server
+from apaise.route.v1.archive_service_pb2_grpc import add_ArchiveServiceServicer_to_server
 from apaise.route.v1.case_service_pb2_grpc import add_CaseServiceServicer_to_server
 from apaise.route.v1.charter_service_pb2_grpc import add_CharterServiceServicer_to_server
 from apaise.route.v1.figures_service_pb2_grpc import add_FiguresServiceServicer_to_server
@@ -32,6 +33,7 @@ from apaise_route.app.deps import Deps
 from apaise_route.domain.reading import NoReader, Reader
 from apaise_route.settings import RouteSettings
 from apaise_route.transport.answers import AnswerServicer
+from apaise_route.transport.archive import ArchiveServicer
 from apaise_route.transport.case_servicer import CaseServicer
 from apaise_route.transport.figures import FiguresServicer
 from apaise_route.transport.forward import ForwardServicer
@@ -55,6 +57,7 @@ def services(deps: Deps) -> list[Service]:
         Service(add_ForwardServiceServicer_to_server, ForwardServicer(deps), "apaise.route.v1.ForwardService"),
         Service(add_ReplyServiceServicer_to_server, ReplyServicer(deps), "apaise.route.v1.ReplyService"),
         Service(add_AnswerServiceServicer_to_server, AnswerServicer(deps), "apaise.route.v1.AnswerService"),
+        Service(add_ArchiveServiceServicer_to_server, ArchiveServicer(deps), "apaise.route.v1.ArchiveService"),
     ]
 
 

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61paise/type/v1/access.proto\x12\x0e\x61paise.type.v1\x1a google/protobuf/descriptor.proto\"-\n\x06\x41\x63\x63\x65ss\x12#\n\x05roles\x18\x01 \x03(\x0e\x32\x14.apaise.type.v1.Role*z\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_SERVICE\x10\x01\x12\x12\n\x0eROLE_MODERATOR\x10\x02\x12\r\n\tROLE_LEAD\x10\x03\x12\x14\n\x10ROLE_ML_ENGINEER\x10\x04\x12\x11\n\rROLE_OPERATOR\x10\x05:H\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xdf\x8d\x03 \x01(\x0b\x32\x16.apaise.type.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61paise/type/v1/access.proto\x12\x0e\x61paise.type.v1\x1a google/protobuf/descriptor.proto\"-\n\x06\x41\x63\x63\x65ss\x12#\n\x05roles\x18\x01 \x03(\x0e\x32\x14.apaise.type.v1.Role*\x8a\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_SERVICE\x10\x01\x12\x12\n\x0eROLE_MODERATOR\x10\x02\x12\r\n\tROLE_LEAD\x10\x03\x12\x14\n\x10ROLE_ML_ENGINEER\x10\x04\x12\x11\n\rROLE_OPERATOR\x10\x05\x12\x0e\n\nROLE_LEGAL\x10\x06:H\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xdf\x8d\x03 \x01(\x0b\x32\x16.apaise.type.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'apaise.type.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=128
-  _globals['_ROLE']._serialized_end=250
+  _globals['_ROLE']._serialized_start=129
+  _globals['_ROLE']._serialized_end=267
   _globals['_ACCESS']._serialized_start=81
   _globals['_ACCESS']._serialized_end=126
 # @@protoc_insertion_point(module_scope)

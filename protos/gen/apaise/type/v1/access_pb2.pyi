@@ -39,6 +39,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Trains, promotes and rolls back a brand's adapters."""
     ROLE_OPERATOR: _Role.ValueType  # 5
     """Runs the mesh: creates brands and channels, replays dead letters."""
+    ROLE_LEGAL: _Role.ValueType  # 6
+    """Answers to the authorities: reads and exports what is archived as illegal. No other role does."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a caller may be. A bearer token names one actor, its roles and the brands it sees."""
@@ -55,6 +57,8 @@ ROLE_ML_ENGINEER: Role.ValueType  # 4
 """Trains, promotes and rolls back a brand's adapters."""
 ROLE_OPERATOR: Role.ValueType  # 5
 """Runs the mesh: creates brands and channels, replays dead letters."""
+ROLE_LEGAL: Role.ValueType  # 6
+"""Answers to the authorities: reads and exports what is archived as illegal. No other role does."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final

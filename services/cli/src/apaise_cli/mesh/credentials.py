@@ -8,7 +8,7 @@ from typing import Final
 from apaise_cli.errors import CliError
 from apaise_cli.home import Home, write_private
 
-ROLES: Final = ("operator", "moderator", "lead", "ml_engineer", "service")
+ROLES: Final = ("operator", "moderator", "lead", "ml_engineer", "legal", "service")
 _NAMES: Final = ("postgres_postgres", "postgres_apaise", "author")
 
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from apaise_kit.runtime.logs import get_logger
 
-ROLES: Final = frozenset({"service", "moderator", "lead", "ml_engineer", "operator"})
+ROLES: Final = frozenset({"service", "moderator", "lead", "ml_engineer", "operator", "legal"})
 _log = get_logger(__name__)
 
 

@@ -214,6 +214,30 @@ live_words = Table(
     Index("ix_live_words_expire", "brand", "expire_time", "id"),
 )
 
+# Evidence: the one append-only table with words in it, which a tombstone does not blank. `content` is what `digest` is
+# the SHA-256 of.
+exhibits = Table(
+    "exhibits",
+    metadata,
+    Column("brand", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("edit_revision", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("author_key", Text, nullable=False),
+    Column("clause", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("charter", Text, nullable=False),
+    Column("charter_digest", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("create_time", _TIME, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Index("ix_exhibits_newest", "brand", "create_time", "id"),
+    Index("uq_exhibits_decision", "brand", "message", "sequence", unique=True),
+    Index(None, "author_key"),
+)
+
 # A hand-off. Times of due, state and lateness are what lists and clocks look for.
 cases = Table(
     "cases",
@@ -375,7 +399,16 @@ review_opinions = Table(
     Index("ix_review_opinions_review_item", "brand", "review_item"),
 )
 
-APPEND_ONLY: Final = (decisions, outcomes, reviews, charters, golden_deals, golden_answers, review_opinions)
+APPEND_ONLY: Final = (
+    decisions,
+    outcomes,
+    reviews,
+    charters,
+    exhibits,
+    golden_deals,
+    golden_answers,
+    review_opinions,
+)
 
 # What a brand says, word for word. `id` follows from language and text; an empty `approve_actor` is a proposal.
 answers = Table(

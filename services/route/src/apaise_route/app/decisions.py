@@ -12,6 +12,7 @@ from apaise_kit.core.errors import ApaiseError, InvalidArgument, Reason, not_fou
 from apaise_kit.runtime.db import Transaction
 from apaise_route.adapters import answer_store, case_store, charter_store, store
 from apaise_route.app import cases
+from apaise_route.app.archive import archive_decided
 from apaise_route.app.deps import Deps
 from apaise_route.app.paging import Follower, page_limit
 from apaise_route.app.shadows import count_shadows
@@ -63,6 +64,7 @@ async def batch_route(deps: Deps, entries: Sequence[Entry]) -> list[Answer]:
                 spent.add(decision)
                 decided.append((entry, decision))
         await save(tx, list(threads.values()))
+        await archive_decided(deps, tx, decided, charters)
         await cases.open_owed(deps, tx, [decision for thread in threads.values() for decision in thread.added])
         await count_shadows(deps, tx, decided, brands)
     deps.meter.decided([decision for thread in threads.values() for decision in thread.added])

@@ -28,6 +28,7 @@ from apaise_kit.runtime.db import Transaction
 from apaise_route.adapters import golden_store, store
 from apaise_route.adapters.store import ItemFilter, ItemView
 from apaise_route.app import golden
+from apaise_route.app.archive import archive_named
 from apaise_route.app.decisions import save
 from apaise_route.app.deps import Deps
 from apaise_route.app.paging import Follower, fitting, page_limit
@@ -231,9 +232,10 @@ async def resolve_item(
         charter = await deps.shelf.one_in_force(tx.conn, brand)
         _check_clause(correction, charter.charter)
         key = (brand, item.message, item.edit_revision)
-        assessment = (await store.read_texts(tx.conn, [key]))[key].assessment
+        stored = (await store.read_texts(tx.conn, [key]))[key]
         clause = _deciding(thread)
-        review = thread.resolve(item, resolution, correction, assessment, charter, tx.caller.actor, tx.now, deps.new_id)
+        said = resolution, correction, stored.assessment, charter
+        review = thread.resolve(item, *said, tx.caller.actor, tx.now, deps.new_id)
         again = thread.item is None and _drawn_again(item, resolution, deps.second_looks)
         if again:
             thread.look_again(item, tx.caller.actor, deps.second_looks, tx.now, deps.new_id)
@@ -241,6 +243,9 @@ async def resolve_item(
         resolved = await _keep(tx, thread, review)
         if not item.for_actor:
             await golden.deal(deps, tx, resolved.item.item)
+        if correction is not None and review.decision_sequence and not item.for_actor:
+            decision = thread.decisions[review.decision_sequence - 1]
+            await archive_named(deps, tx, stored, decision, correction, charter.charter)
     _count(deps, thread, review, item, clause)
     return resolved
 

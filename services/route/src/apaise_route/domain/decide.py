@@ -84,6 +84,11 @@ class _Draft:
         """Whether the law, not the charter, takes the message down."""
         return Visibility.HOLD < self.visibility <= self.lawful
 
+    @property
+    def unlawful(self) -> bool:
+        """Whether an illegal clause holds, whatever becomes of the message."""
+        return self.lawful > Visibility.NONE
+
     def decide_by(self, rule: str, visibility: Visibility, evidence: Mapping[str, float] | None = None) -> None:
         """A rule of the mesh sets the visibility and becomes the deciding reason."""
         self.visibility, self.clause = visibility, rule
@@ -287,13 +292,11 @@ def _cap_complaint(draft: _Draft, entry: RouteInput) -> None:
 def _leave_private_alone(draft: _Draft, entry: RouteInput) -> None:
     """Nothing to hide where only the author and the brand read."""
     if entry.channel.audience is Audience.PRIVATE and draft.visibility > Visibility.HOLD:
-        if draft.illegal:
-            draft.owe(ReviewReason.ILLEGAL)
         draft.decide_by(rules.PRIVATE, Visibility.KEEP)
 
 
 def _owe_review(draft: _Draft, entry: RouteInput, charter: Charter) -> None:
-    if draft.illegal:
+    if draft.unlawful:
         draft.review = ReviewReason.ILLEGAL
     if charter.autonomy.get(draft.visibility) is Autonomy.REVIEWED:
         draft.owe(ReviewReason.CLAUSE)

@@ -15,6 +15,7 @@ from apaise_kit.core.errors import Aborted, FailedPrecondition
 from apaise_kit.core.errors import Reason as Why
 from apaise_kit.core.names import MESSAGE, REVIEW_ITEM
 from apaise_route.domain import charter as rules
+from apaise_route.domain.archive import names_illegal
 from apaise_route.domain.charter import CompiledCharter
 from apaise_route.domain.decide import decide, hold
 from apaise_route.domain.explain import explain
@@ -482,7 +483,8 @@ def _by_person(
     ruling: Ruling, visibility: Visibility, correction: Correction | None, charter: CompiledCharter, now: datetime
 ) -> Ruling:
     """What a person decided. The step owed to the author (queue, due time) stays: deciding is not answering."""
-    lawful = ruling.ground is Ground.ILLEGAL and visibility > Visibility.HOLD
+    named = correction is not None and names_illegal(correction, charter.charter)
+    lawful = named or (ruling.ground is Ground.ILLEGAL and visibility > Visibility.HOLD)
     strict = Ground.CHARTER if visibility > Visibility.KEEP else Ground.NONE
     decided = replace(
         ruling,
