@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "route/ReportActionOutcome": lambda b, d, i: routes.ReportActionOutcomeRequest(
         name=d, outcome=pb.ActionOutcome(state=pb.ACTION_STATE_APPLIED)
     ),
+    "route/RecheckDecisions": lambda b, d, i: routes.RecheckDecisionsRequest(parent=b),
     "charter/CreateCharter": lambda b, d, i: charters.CreateCharterRequest(
         parent=b, charter=charters.Charter(source=SOURCE)
     ),

@@ -33,6 +33,7 @@ _IDEMPOTENT: Final = {
 }
 _ROUTE_IDEMPOTENT: Final = (
     "apaise.route.v1.RouteService/ListDecisions",
+    "apaise.route.v1.RouteService/RecheckDecisions",
     "apaise.route.v1.ReviewService/ListReviewItems",
     "apaise.route.v1.ReviewService/ResolveReviewItem",
     "apaise.route.v1.FiguresService/GetFigures",

@@ -297,6 +297,94 @@ class FollowDecisionsResponse(_message.Message):
 Global___FollowDecisionsResponse: _TypeAlias = FollowDecisionsResponse  # noqa: Y015
 
 @_typing.final
+class RecheckDecisionsRequest(_message.Message):
+    """RecheckDecisions' request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The brand."""
+    decisions: _builtins.int
+    """How many of the machine's latest decisions, 1 to 5000; 0 means 1000."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        decisions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecheckDecisionsRequest: _TypeAlias = RecheckDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class RecheckDecisionsResponse(_message.Message):
+    """RecheckDecisions' response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Difference(_message.Message):
+        """A decision that does not come out the same."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DECISION_FIELD_NUMBER: _builtins.int
+        FIELDS_FIELD_NUMBER: _builtins.int
+        decision: _builtins.str
+        """The decision."""
+        @_builtins.property
+        def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Names of what differs: `visibility`, `clause`, `reasons`, …"""
+
+        def __init__(
+            self,
+            *,
+            decision: _builtins.str = ...,
+            fields: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "fields", b"fields"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHECKED_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    DIFFERENT_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    checked: _builtins.int
+    """How many decisions were made again."""
+    left_out: _builtins.int
+    """How many could not be: the message is gone, or the charter's text that decided is not kept any more."""
+    different: _builtins.int
+    """How many came out otherwise."""
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecheckDecisionsResponse.Difference]:
+        """Those, 20 at most, newest first."""
+
+    def __init__(
+        self,
+        *,
+        checked: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+        different: _builtins.int = ...,
+        examples: _abc.Iterable[Global___RecheckDecisionsResponse.Difference] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked", b"checked", "different", b"different", "examples", b"examples", "left_out", b"left_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecheckDecisionsResponse: _TypeAlias = RecheckDecisionsResponse  # noqa: Y015
+
+@_typing.final
 class ReportActionOutcomeRequest(_message.Message):
     """ReportActionOutcome's request."""
 

@@ -55,6 +55,11 @@ class RouteServiceStub:
                 request_serializer=apaise_dot_route_dot_v1_dot_route__service__pb2.FollowDecisionsRequest.SerializeToString,
                 response_deserializer=apaise_dot_route_dot_v1_dot_route__service__pb2.FollowDecisionsResponse.FromString,
                 _registered_method=True)
+        self.RecheckDecisions = channel.unary_unary(
+                '/apaise.route.v1.RouteService/RecheckDecisions',
+                request_serializer=apaise_dot_route_dot_v1_dot_route__service__pb2.RecheckDecisionsRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_route__service__pb2.RecheckDecisionsResponse.FromString,
+                _registered_method=True)
         self.ReportActionOutcome = channel.unary_unary(
                 '/apaise.route.v1.RouteService/ReportActionOutcome',
                 request_serializer=apaise_dot_route_dot_v1_dot_route__service__pb2.ReportActionOutcomeRequest.SerializeToString,
@@ -96,6 +101,14 @@ class RouteServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecheckDecisions(self, request, context):
+        """Decides the latest messages again from what was recorded (text, assessment, charter version, instant) and tells
+        which decisions would not come out the same. There should be none. Keeps nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportActionOutcome(self, request, context):
         """The publishing tool tells what became of a decision on the platform.
         """
@@ -125,6 +138,11 @@ def add_RouteServiceServicer_to_server(servicer, server):
                     servicer.FollowDecisions,
                     request_deserializer=apaise_dot_route_dot_v1_dot_route__service__pb2.FollowDecisionsRequest.FromString,
                     response_serializer=apaise_dot_route_dot_v1_dot_route__service__pb2.FollowDecisionsResponse.SerializeToString,
+            ),
+            'RecheckDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecheckDecisions,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_route__service__pb2.RecheckDecisionsRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_route__service__pb2.RecheckDecisionsResponse.SerializeToString,
             ),
             'ReportActionOutcome': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportActionOutcome,
@@ -241,6 +259,33 @@ class RouteService:
             '/apaise.route.v1.RouteService/FollowDecisions',
             apaise_dot_route_dot_v1_dot_route__service__pb2.FollowDecisionsRequest.SerializeToString,
             apaise_dot_route_dot_v1_dot_route__service__pb2.FollowDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecheckDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.RouteService/RecheckDecisions',
+            apaise_dot_route_dot_v1_dot_route__service__pb2.RecheckDecisionsRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_route__service__pb2.RecheckDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class RouteServiceStub:
     """Every decision, human ones too, in commit order, from a cursor on; stays open. Decisions are kept in the stream for
     30 days: an older cursor is OUT_OF_RANGE with reason CURSOR_EXPIRED.
     """
+    RecheckDecisions: _grpc.UnaryUnaryMultiCallable[_route_service_pb2.RecheckDecisionsRequest, _route_service_pb2.RecheckDecisionsResponse]
+    """Decides the latest messages again from what was recorded (text, assessment, charter version, instant) and tells
+    which decisions would not come out the same. There should be none. Keeps nothing.
+    """
     ReportActionOutcome: _grpc.UnaryUnaryMultiCallable[_route_service_pb2.ReportActionOutcomeRequest, _route_service_pb2.ReportActionOutcomeResponse]
     """The publishing tool tells what became of a decision on the platform."""
 
@@ -64,6 +68,10 @@ class RouteServiceAsyncStub(RouteServiceStub):
     FollowDecisions: _aio.UnaryStreamMultiCallable[_route_service_pb2.FollowDecisionsRequest, _route_service_pb2.FollowDecisionsResponse]  # type: ignore[assignment]
     """Every decision, human ones too, in commit order, from a cursor on; stays open. Decisions are kept in the stream for
     30 days: an older cursor is OUT_OF_RANGE with reason CURSOR_EXPIRED.
+    """
+    RecheckDecisions: _aio.UnaryUnaryMultiCallable[_route_service_pb2.RecheckDecisionsRequest, _route_service_pb2.RecheckDecisionsResponse]  # type: ignore[assignment]
+    """Decides the latest messages again from what was recorded (text, assessment, charter version, instant) and tells
+    which decisions would not come out the same. There should be none. Keeps nothing.
     """
     ReportActionOutcome: _aio.UnaryUnaryMultiCallable[_route_service_pb2.ReportActionOutcomeRequest, _route_service_pb2.ReportActionOutcomeResponse]  # type: ignore[assignment]
     """The publishing tool tells what became of a decision on the platform."""
@@ -105,6 +113,16 @@ class RouteServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_route_service_pb2.FollowDecisionsResponse], _abc.AsyncIterator[_route_service_pb2.FollowDecisionsResponse]]:
         """Every decision, human ones too, in commit order, from a cursor on; stays open. Decisions are kept in the stream for
         30 days: an older cursor is OUT_OF_RANGE with reason CURSOR_EXPIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def RecheckDecisions(
+        self,
+        request: _route_service_pb2.RecheckDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_route_service_pb2.RecheckDecisionsResponse, _abc.Awaitable[_route_service_pb2.RecheckDecisionsResponse]]:
+        """Decides the latest messages again from what was recorded (text, assessment, charter version, instant) and tells
+        which decisions would not come out the same. There should be none. Keeps nothing.
         """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,4 @@
-"""`apaise charter lint|diff|apply|shadow|rollback|show|words`: a brand's charter."""
+"""`apaise charter lint|diff|recheck|apply|shadow|rollback|show|words`: a brand's charter."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from apaise_cli.screen import JsonFlag
 
 if TYPE_CHECKING:
     from apaise.route.v1 import charter_service_pb2 as pb
+    from apaise.route.v1 import route_service_pb2 as route_pb
 
 File = Annotated[Path, typer.Argument(help="The charter, YAML.", exists=True, dir_okay=False, readable=True)]
 Files = Annotated[
@@ -176,6 +177,38 @@ def _change_line(change: Mapping[str, Any]) -> str:
 
 def _nobody(queue: str) -> str:
     return "no queue" if queue == "UNSPECIFIED" else queue.lower()
+
+
+@group.command()
+def recheck(
+    ctx: typer.Context,
+    brand: Brand,
+    decisions: Annotated[int, typer.Option(help="How many of the machine's latest decisions.", min=1, max=5000)] = 1000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make recorded decisions again from what was recorded: each must come out the same. Exit code 1 if one does not.
+
+    Example: `apaise charter recheck --brand demo-retail`
+    """
+    from apaise_cli import documents
+
+    screen, home = here(ctx)
+    found = documents.of(asyncio.run(_recheck(home, brand, decisions)))
+    left_out = f"; {found['left_out']} left out (gone, or their charter is)" if found["left_out"] else ""
+    differ = [f"  {each['decision']}: {', '.join(each['fields'])}" for each in found["examples"]]
+    screen.result(found, f"{found['checked']} made again, {found['different']} came out otherwise{left_out}.", *differ)
+    if found["different"]:
+        raise Refused("Decisions do not repeat: was a live word taken out since, or was the software changed?", found)
+
+
+async def _recheck(home: Home, brand: str, decisions: int) -> route_pb.RecheckDecisionsResponse:
+    from apaise.route.v1 import route_service_pb2 as route_pb
+    from apaise.route.v1 import route_service_pb2_grpc as rpc
+    from apaise_cli.remote import connect
+
+    async with connect(home, "route", "lead") as channel:
+        request = route_pb.RecheckDecisionsRequest(parent=f"brands/{brand}", decisions=decisions)
+        return await rpc.RouteServiceStub(channel).RecheckDecisions(request)
 
 
 @group.command()

@@ -111,9 +111,27 @@ async def live_lists(conn: AsyncConnection, brands: Collection[str], now: dateti
     lists: dict[str, dict[str, WordList]] = {}
     for row in await conn.execute(query):
         of_brand = lists.setdefault(row.brand, {})
-        had, more = of_brand.get(row.list, WordList()), as_list(row.kind, [row.word])
-        of_brand[row.list] = WordList(had.words + more.words, had.names + more.names, had.hashtags + more.hashtags)
+        of_brand[row.list] = _plus(of_brand.get(row.list, WordList()), as_list(row.kind, [row.word]))
     return lists
+
+
+def lists_at(words: Sequence[LiveWord], instant: datetime) -> dict[str, WordList]:
+    """Those of some words that were in force at an instant, as lists by id."""
+    lists: dict[str, WordList] = {}
+    for word in words:
+        if word.create_time <= instant < word.expire_time:
+            lists[word.list] = _plus(lists.get(word.list, WordList()), as_list(word.kind, [word.word]))
+    return lists
+
+
+def _plus(had: WordList, more: WordList) -> WordList:
+    return WordList(had.words + more.words, had.names + more.names, had.hashtags + more.hashtags)
+
+
+async def live_words_ever(conn: AsyncConnection, brand: str) -> list[LiveWord]:
+    """Every live word of a brand that nobody took out, those that have expired too."""
+    c = live_words.c
+    return [LiveWord(*row) for row in await conn.execute(select(live_words).where(c.brand == brand).order_by(c.id))]
 
 
 async def add_live_word(conn: AsyncConnection, word: LiveWord) -> None:

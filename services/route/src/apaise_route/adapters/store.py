@@ -46,6 +46,7 @@ from apaise_route.domain.model import (
     ActionState,
     Assessment,
     Audience,
+    Cause,
     Channel,
     Decision,
     Message,
@@ -219,6 +220,14 @@ async def page_of_brand(
         query = query.where(tuple_(c.create_time, c.message, c.sequence) < tuple_(*before))
     order = (c.create_time.desc(), c.message.desc(), c.sequence.desc())
     return await _decisions(conn, query.order_by(*order).limit(limit))
+
+
+async def latest_of_machine(conn: AsyncConnection, brand: str, limit: int) -> list[Decision]:
+    """The decisions the machine made last on reading a message, or on reading it again; newest first."""
+    c = decisions.c
+    read = c.cause.in_((int(Cause.AUTOMATIC), int(Cause.REASSESSMENT)))
+    order = (c.create_time.desc(), c.message.desc(), c.sequence.desc())
+    return await _decisions(conn, select(decisions).where(c.brand == brand, read).order_by(*order).limit(limit))
 
 
 async def add_outcome(conn: AsyncConnection, key: DecisionKey, outcome: Outcome, actor: str) -> bool:

@@ -1,20 +1,23 @@
-"""Two charters on the same messages: what one would decide otherwise than the other."""
+"""Recorded messages decided again: by another charter, to see what changes; by the same, to see that nothing does."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from apaise_route.domain import charter as rules
 from apaise_route.domain.charter import CompiledCharter
 from apaise_route.domain.decide import decide
-from apaise_route.domain.model import Queue, RouteInput, Ruling, Visibility
+from apaise_route.domain.model import Decision, Queue, RouteInput, Ruling, Visibility
+from apaise_route.domain.thread import draw_of
 
 MAX_EXAMPLES: Final = 20
 # No audit is drawn in a comparison: both sides would draw the same.
 _NO_DRAW: Final = 1.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Change(NamedTuple):
@@ -86,3 +89,25 @@ def compare(
         first, second = (decide(entry, charter, now, _NO_DRAW).ruling for charter in (before, after))
         difference.add(entry, first, second)
     return difference
+
+
+def decide_again(entry: RouteInput, recorded: Decision, charter: CompiledCharter) -> Ruling:
+    """The ruling of a recorded decision, made again at the same instant from the same reading."""
+    message = entry.message
+    quota = charter.charter.here(entry.channel, message).quota
+    cited = any(reason.clause == rules.QUOTA for reason in recorded.ruling.reasons)
+    # How much of a quota was spent is not kept; whether it was used up is, as a reason.
+    spent = quota.actions if quota and cited else 0
+    draw = draw_of(message.brand, message.id, message.edit_revision)
+    return decide(entry, charter, recorded.create_time, draw, spent).ruling
+
+
+def differing(one: Ruling, other: Ruling) -> tuple[str, ...]:
+    """Names of the fields in which two rulings differ."""
+    return tuple(f.name for f in fields(Ruling) if getattr(one, f.name) != getattr(other, f.name))
+
+
+def timeless(ruling: Ruling, decided: datetime) -> Ruling:
+    """A ruling with its hold's end counted from 1970, not from when it was decided; all else is of the message."""
+    end = ruling.hold_expire_time
+    return ruling if end is None else replace(ruling, hold_expire_time=_EPOCH + (end - decided))

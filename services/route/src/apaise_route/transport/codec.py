@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from itertools import islice
 from typing import Final, TypedDict, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -25,6 +26,7 @@ from apaise_route.adapters.store import ItemView
 from apaise_route.app.charters import CharterView
 from apaise_route.app.golden import GoldenView
 from apaise_route.app.live import TTL, WINDOW, LiveView
+from apaise_route.app.rechecks import Recheck
 from apaise_route.app.reviews import Resolved, review_name
 from apaise_route.app.shadows import DiffView, ShadowView
 from apaise_route.domain.charter import Problem, Severity
@@ -54,7 +56,7 @@ from apaise_route.domain.model import (
     Visibility,
     decision_name,
 )
-from apaise_route.domain.replay import Change
+from apaise_route.domain.replay import MAX_EXAMPLES, Change
 
 _MAX_TEXT_BYTES: Final = 32 * 1024
 _MAX_DETAIL: Final = 256
@@ -645,6 +647,16 @@ def diff_pb(view: DiffView) -> charters_pb.DiffCharterResponse:
         ],
         warnings=problems_pb(view.warnings),
     )
+
+
+def recheck_pb(found: Recheck) -> routes_pb.RecheckDecisionsResponse:
+    """Which decisions do not come out the same."""
+    response = routes_pb.RecheckDecisionsResponse(
+        checked=found.checked, left_out=found.left_out, different=len(found.different)
+    )
+    for decision, names in islice(found.different.items(), MAX_EXAMPLES):
+        response.examples.add(decision=decision, fields=names)
+    return response
 
 
 def shadow_pb(view: ShadowView) -> charters_pb.Shadow:

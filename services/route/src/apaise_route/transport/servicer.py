@@ -15,7 +15,7 @@ from apaise.route.v1.charter_service_pb2_grpc import CharterServiceServicer
 from apaise.route.v1.review_service_pb2_grpc import ReviewServiceServicer
 from apaise.route.v1.route_service_pb2_grpc import RouteServiceServicer
 from apaise_kit.core.names import GOLDEN_ITEM, LIVE_WORD, MESSAGE, REVIEW_ITEM, parse_brand
-from apaise_route.app import charters, decisions, golden, live, reviews, shadows
+from apaise_route.app import charters, decisions, golden, live, rechecks, reviews, shadows
 from apaise_route.app.deps import Deps
 from apaise_route.domain.model import Queue, Visibility
 from apaise_route.transport import codec
@@ -58,6 +58,13 @@ class RouteServicer(RouteServiceServicer):
             async for decision, cursor in stream:
                 found = codec.decision_pb(decision) if decision else None
                 yield routes_pb.FollowDecisionsResponse(decision=found, cursor=cursor)
+
+    async def RecheckDecisions(
+        self, request: routes_pb.RecheckDecisionsRequest, context: Context
+    ) -> routes_pb.RecheckDecisionsResponse:
+        """See the contract."""
+        brand = parse_brand(request.parent, "parent")
+        return codec.recheck_pb(await rechecks.recheck_decisions(self._deps, brand, request.decisions))
 
     async def ReportActionOutcome(
         self, request: routes_pb.ReportActionOutcomeRequest, context: Context
