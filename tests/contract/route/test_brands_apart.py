@@ -50,6 +50,7 @@ CALLS: dict[str, Callable[[str, str, str], Any]] = {
     "charter/ListLiveWords": lambda b, d, i: charters.ListLiveWordsRequest(parent=b),
     "charter/RemoveLiveWord": lambda b, d, i: charters.RemoveLiveWordRequest(name=f"{b}/liveWords/1"),
     "review/ListReviewItems": lambda b, d, i: reviews.ListReviewItemsRequest(parent=b),
+    "review/GetReviewItem": lambda b, d, i: reviews.GetReviewItemRequest(name=i),
     "review/ClaimReviewItem": lambda b, d, i: reviews.ClaimReviewItemRequest(name=i),
     "review/ReleaseReviewItem": lambda b, d, i: reviews.ReleaseReviewItemRequest(name=i, etag="1"),
     "review/ResolveReviewItem": lambda b, d, i: reviews.ResolveReviewItemRequest(

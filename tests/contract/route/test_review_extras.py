@@ -45,6 +45,18 @@ async def resolve_all(
     return response
 
 
+async def test_one_item_is_read_by_name_whoever_holds_it(door: Any, brand: str) -> None:
+    names = [await opened(door, brand, f"x{n}") for n in range(3)]
+    await opened(door, brand, "other", text="autre chose")
+    await claim(door, names[0], "ana")
+    request = reviews.GetReviewItemRequest(name=names[0])
+    found = await door.review(actor="ben", roles=["operator"]).GetReviewItem(request)
+    assert (found.review_item.name, found.review_item.claim_actor, found.duplicates) == (names[0], "ana", 2)
+    assert found.review_item.message.text == "gg ez"
+    missing = reviews.GetReviewItemRequest(name=f"brands/{brand}/reviewItems/nothing")
+    assert (await refused(door.review().GetReviewItem(missing))).reason == "NOT_FOUND"
+
+
 async def waiting(door: Any, brand: str) -> set[str]:
     page = await door.review().ListReviewItems(reviews.ListReviewItemsRequest(parent=f"brands/{brand}"))
     return {item.name for item in page.review_items}

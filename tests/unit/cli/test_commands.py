@@ -73,6 +73,11 @@ class Review(review_rpc.ReviewServiceServicer):
     ) -> review_pb.ListReviewItemsResponse:
         return review_pb.ListReviewItemsResponse(review_items=[self._item()])
 
+    async def GetReviewItem(
+        self, request: review_pb.GetReviewItemRequest, context: Context
+    ) -> review_pb.GetReviewItemResponse:
+        return review_pb.GetReviewItemResponse(review_item=self._item())
+
     async def ClaimReviewItem(
         self, request: review_pb.ClaimReviewItemRequest, context: Context
     ) -> review_pb.ClaimReviewItemResponse:

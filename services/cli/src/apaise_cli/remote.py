@@ -35,6 +35,7 @@ _ROUTE_IDEMPOTENT: Final = (
     "apaise.route.v1.RouteService/ListDecisions",
     "apaise.route.v1.RouteService/RecheckDecisions",
     "apaise.route.v1.ReviewService/ListReviewItems",
+    "apaise.route.v1.ReviewService/GetReviewItem",
     "apaise.route.v1.ReviewService/ResolveReviewItem",
     "apaise.route.v1.FiguresService/GetFigures",
     "apaise.route.v1.ArchiveService/ListExhibits",

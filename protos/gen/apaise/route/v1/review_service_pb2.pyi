@@ -653,6 +653,56 @@ class WithdrawGoldenItemResponse(_message.Message):
 Global___WithdrawGoldenItemResponse: _TypeAlias = WithdrawGoldenItemResponse  # noqa: Y015
 
 @_typing.final
+class GetReviewItemRequest(_message.Message):
+    """GetReviewItem's request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The item."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewItemRequest: _TypeAlias = GetReviewItemRequest  # noqa: Y015
+
+@_typing.final
+class GetReviewItemResponse(_message.Message):
+    """GetReviewItem's response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ITEM_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    duplicates: _builtins.int
+    """How many other waiting items say the same to the same audience, 200 at most: ResolveDuplicates settles them too."""
+    @_builtins.property
+    def review_item(self) -> Global___ReviewItem:
+        """The item."""
+
+    def __init__(
+        self,
+        *,
+        review_item: Global___ReviewItem | None = ...,
+        duplicates: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review_item", b"review_item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicates", b"duplicates", "review_item", b"review_item"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewItemResponse: _TypeAlias = GetReviewItemResponse  # noqa: Y015
+
+@_typing.final
 class ListReviewItemsRequest(_message.Message):
     """ListReviewItems' request."""
 

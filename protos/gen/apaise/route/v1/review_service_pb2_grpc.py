@@ -40,6 +40,11 @@ class ReviewServiceStub:
                 request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListReviewItemsRequest.SerializeToString,
                 response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListReviewItemsResponse.FromString,
                 _registered_method=True)
+        self.GetReviewItem = channel.unary_unary(
+                '/apaise.route.v1.ReviewService/GetReviewItem',
+                request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.GetReviewItemRequest.SerializeToString,
+                response_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.GetReviewItemResponse.FromString,
+                _registered_method=True)
         self.ClaimReviewItem = channel.unary_unary(
                 '/apaise.route.v1.ReviewService/ClaimReviewItem',
                 request_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ClaimReviewItemRequest.SerializeToString,
@@ -98,6 +103,13 @@ class ReviewServiceServicer:
 
     def ListReviewItems(self, request, context):
         """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReviewItem(self, request, context):
+        """Reads one item, whoever holds it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,6 +196,11 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListReviewItemsRequest.FromString,
                     response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ListReviewItemsResponse.SerializeToString,
             ),
+            'GetReviewItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReviewItem,
+                    request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.GetReviewItemRequest.FromString,
+                    response_serializer=apaise_dot_route_dot_v1_dot_review__service__pb2.GetReviewItemResponse.SerializeToString,
+            ),
             'ClaimReviewItem': grpc.unary_unary_rpc_method_handler(
                     servicer.ClaimReviewItem,
                     request_deserializer=apaise_dot_route_dot_v1_dot_review__service__pb2.ClaimReviewItemRequest.FromString,
@@ -263,6 +280,33 @@ class ReviewService:
             '/apaise.route.v1.ReviewService/ListReviewItems',
             apaise_dot_route_dot_v1_dot_review__service__pb2.ListReviewItemsRequest.SerializeToString,
             apaise_dot_route_dot_v1_dot_review__service__pb2.ListReviewItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReviewItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apaise.route.v1.ReviewService/GetReviewItem',
+            apaise_dot_route_dot_v1_dot_review__service__pb2.GetReviewItemRequest.SerializeToString,
+            apaise_dot_route_dot_v1_dot_review__service__pb2.GetReviewItemResponse.FromString,
             options,
             channel_credentials,
             insecure,

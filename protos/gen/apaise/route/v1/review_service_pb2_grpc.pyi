@@ -35,6 +35,8 @@ class ReviewServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReviewServiceAsyncStub: ...
     ListReviewItems: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ListReviewItemsRequest, _review_service_pb2.ListReviewItemsResponse]
     """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time."""
+    GetReviewItem: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.GetReviewItemRequest, _review_service_pb2.GetReviewItemResponse]
+    """Reads one item, whoever holds it."""
     ClaimReviewItem: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ClaimReviewItemRequest, _review_service_pb2.ClaimReviewItemResponse]
     """Takes an item, or the most urgent open one, for a while. Of two people racing for one, one gets it and the other
     FAILED_PRECONDITION with reason CLAIMED_BY_OTHER. Claiming one's own again extends the lease.
@@ -69,6 +71,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListReviewItems: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ListReviewItemsRequest, _review_service_pb2.ListReviewItemsResponse]  # type: ignore[assignment]
     """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time."""
+    GetReviewItem: _aio.UnaryUnaryMultiCallable[_review_service_pb2.GetReviewItemRequest, _review_service_pb2.GetReviewItemResponse]  # type: ignore[assignment]
+    """Reads one item, whoever holds it."""
     ClaimReviewItem: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ClaimReviewItemRequest, _review_service_pb2.ClaimReviewItemResponse]  # type: ignore[assignment]
     """Takes an item, or the most urgent open one, for a while. Of two people racing for one, one gets it and the other
     FAILED_PRECONDITION with reason CLAIMED_BY_OTHER. Claiming one's own again extends the lease.
@@ -106,6 +110,14 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_service_pb2.ListReviewItemsResponse, _abc.Awaitable[_review_service_pb2.ListReviewItemsResponse]]:
         """Lists items, most urgent first: tens of the priority, expected harm, the priority's ones, due time."""
+
+    @_abc_1.abstractmethod
+    def GetReviewItem(
+        self,
+        request: _review_service_pb2.GetReviewItemRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.GetReviewItemResponse, _abc.Awaitable[_review_service_pb2.GetReviewItemResponse]]:
+        """Reads one item, whoever holds it."""
 
     @_abc_1.abstractmethod
     def ClaimReviewItem(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Protocol
+from datetime import UTC
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from apaise_cli.errors import CliError
 from apaise_cli.home import Home
 from apaise_cli.screen import Screen
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
 
 Brand = Annotated[str, typer.Option("--brand", "-b", help="The brand's id.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for the ledger.")]
@@ -33,6 +37,11 @@ def choice(enum: _Enum, prefix: str, text: str | None, option: str) -> Any:
     if name is None:
         raise typer.BadParameter(f"there are: {', '.join(known)}", param_hint=option)
     return enum.Value(name)
+
+
+def clock(time: Timestamp) -> str:
+    """A time as the wall clock here shows it, or "-" when there is none."""
+    return time.ToDatetime(UTC).astimezone().strftime("%d/%m %H:%M") if time.seconds else "-"
 
 
 def short(name: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from apaise_cli.commands.arguments import choice, here, named, short
+from apaise_cli.commands.arguments import choice, clock, here, named, short
 from apaise_cli.home import Home
 from apaise_cli.screen import JsonFlag
 
@@ -298,7 +298,7 @@ def _table(cases: list[pb.Case]) -> Table:
             Text(case.assignee or "-"),
             _word(pb.CaseState.Name(case.state), "CASE_STATE_") + (" (reply on its way)" if case.reply_pending else ""),
             _word(pb.Tension.Name(case.tension), "TENSION_"),
-            case.due_time.ToDatetime().strftime("%d/%m %H:%M"),
+            clock(case.due_time),
             "late" if case.late else "",
         )
     return shown
@@ -312,7 +312,7 @@ def _history(view: pb.GetCaseResponse) -> Table:
         shown.add_column(heading, no_wrap=heading != "")
     for entry in view.entries:
         shown.add_row(
-            entry.create_time.ToDatetime().strftime("%d/%m %H:%M"),
+            clock(entry.create_time),
             _word(pb.CaseEntryKind.Name(entry.kind), "CASE_ENTRY_KIND_"),
             Text(entry.actor),
             Text(entry.text or entry.assignee or entry.detail),

@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from apaise_cli.commands import golden
-from apaise_cli.commands.arguments import choice, here, named, short
-from apaise_cli.errors import CliError
+from apaise_cli.commands.arguments import choice, clock, here, named, short
 from apaise_cli.home import Home
 from apaise_cli.screen import JsonFlag
 
@@ -33,7 +32,7 @@ Duplicates = Annotated[
 ]
 
 group = typer.Typer(
-    help="The review queue: list, claim, confirm, correct, skip, ask, release, undo; golden items.",
+    help="The review queue: list, show, claim, confirm, correct, skip, ask, release, undo; golden items.",
     no_args_is_help=True,
 )
 
@@ -82,7 +81,8 @@ def list_items(
     )
     items = asyncio.run(_list(home, request, limit))
     screen.result(
-        {"review_items": [documents.of(item) for item in items]}, _table(items) if items else "Nothing waits."
+        {"review_items": [documents.of(item) for item in items]},
+        _table(items, full=brand is None) if items else "Nothing waits.",
     )
 
 
@@ -107,6 +107,25 @@ async def _pages(
 
 
 @group.command()
+def show(ctx: typer.Context, item: Item, brand: BrandOption = None, as_json: JsonFlag = False) -> None:
+    """An item with its message, what was decided and why, what was understood, and how many say the same.
+
+    Example: `apaise review show 01k… --brand demo-retail`
+    """
+    from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
+
+    screen, home = here(ctx)
+
+    async def read() -> pb.GetReviewItemResponse:
+        async with _service(home) as reviews:
+            return await reviews.GetReviewItem(pb.GetReviewItemRequest(name=named(item, brand, "reviewItems")))
+
+    found = asyncio.run(read())
+    screen.result(documents.of(found), _details(found.review_item, found.duplicates))
+
+
+@group.command()
 def claim(
     ctx: typer.Context,
     item: Annotated[str | None, typer.Argument(help="The item; without it, the brand's most urgent open one.")] = None,
@@ -121,6 +140,7 @@ def claim(
     """
     from apaise.route.v1 import decision_pb2
     from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
 
     screen, home = here(ctx)
     request = pb.ClaimReviewItemRequest(
@@ -133,7 +153,8 @@ def claim(
         async with _service(home) as reviews:
             return (await reviews.ClaimReviewItem(request)).review_item
 
-    _show_item(screen, asyncio.run(take()))
+    taken = asyncio.run(take())
+    screen.result({"review_item": documents.of(taken)}, _details(taken))
 
 
 @group.command()
@@ -143,6 +164,7 @@ def release(ctx: typer.Context, item: Item, brand: BrandOption = None, as_json: 
     Example: `apaise review release brands/demo-retail/reviewItems/01k…`
     """
     from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
 
     screen, home = here(ctx)
 
@@ -151,7 +173,8 @@ def release(ctx: typer.Context, item: Item, brand: BrandOption = None, as_json: 
             request = pb.ReleaseReviewItemRequest(name=named(item, brand, "reviewItems"))
             return (await reviews.ReleaseReviewItem(request)).review_item
 
-    _show_item(screen, asyncio.run(give_back()))
+    free = asyncio.run(give_back())
+    screen.result({"review_item": documents.of(free)}, f"{short(free.name)}: given back; anybody may take it.")
 
 
 @group.command()
@@ -174,6 +197,7 @@ def ask(
     """
     from apaise.route.v1 import decision_pb2
     from apaise.route.v1 import review_service_pb2 as pb
+    from apaise_cli import documents
 
     screen, home = here(ctx)
     request = pb.AskSecondOpinionRequest(
@@ -186,7 +210,8 @@ def ask(
         async with _service(home) as reviews:
             return (await reviews.AskSecondOpinion(request)).review_item
 
-    _show_item(screen, asyncio.run(give_back()))
+    free = asyncio.run(give_back())
+    screen.result({"review_item": documents.of(free)}, f"{short(free.name)}: waits for somebody else's opinion.")
 
 
 @group.command()
@@ -303,7 +328,7 @@ def undo(
 
     async def take_back() -> pb.UndoResolutionResponse:
         async with _service(home) as reviews:
-            current = etag or await _etag_of_resolved(reviews, name)
+            current = etag or await _etag_of(reviews, name)
             request = pb.UndoResolutionRequest(name=name, etag=current, request_id=secrets.token_hex(13))
             return await reviews.UndoResolution(request)
 
@@ -311,44 +336,87 @@ def undo(
     screen.result(documents.of(answer), f"{short(name)}: taken back; now {_visibility(answer.decision)}.")
 
 
-async def _etag_of_resolved(reviews: rpc.ReviewServiceAsyncStub, name: str) -> str:
+async def _etag_of(reviews: rpc.ReviewServiceAsyncStub, name: str) -> str:
     from apaise.route.v1 import review_service_pb2 as pb
 
-    parent = "/".join(name.split("/")[:2])
-    request = pb.ListReviewItemsRequest(parent=parent, state=pb.REVIEW_STATE_RESOLVED)
-    async for item in _pages(reviews, request, 1_000_000):
-        if item.name == name:
-            return item.etag
-    raise CliError(
-        f"{name} is not a resolved item.", "apaise review list --state resolved shows them.", code="NOT_FOUND"
-    )
+    return (await reviews.GetReviewItem(pb.GetReviewItemRequest(name=name))).review_item.etag
 
 
-def _show_item(screen: Any, item: pb.ReviewItem) -> None:
-    from apaise_cli import documents
-
-    screen.result({"review_item": documents.of(item)}, _table([item]))
-
-
-def _table(items: list[pb.ReviewItem]) -> Table:
+def _table(items: list[pb.ReviewItem], *, full: bool) -> Table:
+    """Items in a table; `full` names tell brands apart."""
     from apaise.route.v1 import decision_pb2
     from apaise.route.v1 import review_service_pb2 as pb
 
     shown = Table(box=None, padding=(0, 2))
-    for heading in ("item", "queue", "prio", "harm", "why", "state", "now", "text"):
+    for heading in ("item", "queue", "prio", "harm", "due", "why", "state", "now", "text"):
         shown.add_column(heading, no_wrap=heading != "text")
     for item in items:
         shown.add_row(
-            Text(item.name if len(items) == 1 else short(item.name)),
+            Text(item.name if full else short(item.name)),
             _short_enum(decision_pb2.Queue.Name(item.queue), "QUEUE_"),
             str(item.priority),
             f"{item.expected_harm:.2f}",
+            clock(item.due_time),
             _short_enum(pb.ReviewReason.Name(item.reason), "REVIEW_REASON_"),
             _short_enum(pb.ReviewState.Name(item.state), "REVIEW_STATE_"),
             _visibility(item.decision),
             Text(item.message.text),
         )
     return shown
+
+
+def _details(item: pb.ReviewItem, duplicates: int = 0) -> Table:
+    """One item, as much as a person needs to decide."""
+    from apaise.route.v1 import decision_pb2
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    message, decision = item.message, item.decision
+    queue = _short_enum(decision_pb2.Queue.Name(item.queue), "QUEUE_")
+    reason = _short_enum(pb.ReviewReason.Name(item.reason), "REVIEW_REASON_")
+    shown = Table(box=None, padding=(0, 2), show_header=False)
+    shown.add_row("item", Text(item.name))
+    shown.add_row("message", Text(message.name))
+    shown.add_row("written", Text(f"{short(message.channel)}, {_author(message)}, {clock(_origin(message))}"))
+    shown.add_row("text", Text(message.text, style="bold"))
+    shown.add_row("now", Text(f"{_visibility(decision)}\n{decision.explanation}"))
+    shown.add_row("understood", Text(_understood(item)))
+    shown.add_row("queue", f"{queue}, priority {item.priority}, due {clock(item.due_time)}; here because: {reason}")
+    shown.add_row("state", Text(_held_by(item)))
+    if duplicates:
+        shown.add_row("the same", f"{duplicates} more waiting items say the same: --duplicates settles them as well")
+    return shown
+
+
+def _author(message: Any) -> str:
+    return message.author.display_name or message.author.platform_id or "somebody"
+
+
+def _origin(message: Any) -> Any:
+    return message.published_time if message.published_time_trusted else message.received_time
+
+
+def _understood(item: pb.ReviewItem) -> str:
+    """The labels that hold or might, surest first, with the verdict where it is not a plain yes."""
+    from apaise.type.v1 import assessment_pb2
+
+    if not item.HasField("assessment"):
+        return "nobody could read it"
+    marks = {assessment_pb2.VERDICT_YES: "", assessment_pb2.VERDICT_UNSURE: "?"}
+    said = [
+        (score.probability, f"{label}{marks[score.verdict]} {score.probability:.2f}")
+        for label, score in item.assessment.labels.items()
+        if score.verdict in marks
+    ]
+    return ", ".join(text for _, text in sorted(said, reverse=True)) or "nothing in particular"
+
+
+def _held_by(item: pb.ReviewItem) -> str:
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    state = _short_enum(pb.ReviewState.Name(item.state), "REVIEW_STATE_")
+    if item.state != pb.REVIEW_STATE_CLAIMED:
+        return state
+    return f"{state} by {item.claim_actor} until {clock(item.lease_expire_time)}"
 
 
 def _visibility(decision: Any) -> str:

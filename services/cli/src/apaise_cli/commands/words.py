@@ -7,16 +7,17 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from apaise_cli.commands.arguments import Brand, choice, here, named
+from apaise_cli.commands.arguments import Brand, choice, clock, here, named
 from apaise_cli.errors import CliError, Refused
 from apaise_cli.home import Home
 from apaise_cli.screen import JsonFlag
 
 if TYPE_CHECKING:
+    from apaise.route.v1 import charter_service_pb2 as pb
     from apaise.route.v1.charter_service_pb2_grpc import CharterServiceAsyncStub
 
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -71,7 +72,7 @@ def add(
     request.validate_only, request.request_id = False, secrets.token_hex(13)
     added = _call(home, lambda stub: stub.AddLiveWord(request))
     document = {"added": True, "hits": looked.hits, "seen": looked.seen, "live_word": documents.of(added.live_word)}
-    screen.result(document, f"{added.live_word.name} counts until {added.live_word.expire_time.ToJsonString()}.")
+    screen.result(document, f"{added.live_word.name} counts until {clock(added.live_word.expire_time)}.")
 
 
 def _length(text: str) -> timedelta:
@@ -92,12 +93,16 @@ def list_words(ctx: typer.Context, brand: Brand, as_json: JsonFlag = False) -> N
 
     screen, home = here(ctx)
     request = pb.ListLiveWordsRequest(parent=f"brands/{brand}", page_size=500)
-    words = [documents.of(word) for word in _call(home, lambda stub: stub.ListLiveWords(request)).live_words]
-    screen.result({"live_words": words}, *(map(_line, words) if words else ["No live word."]))
+    words = _call(home, lambda stub: stub.ListLiveWords(request)).live_words
+    document = {"live_words": [documents.of(word) for word in words]}
+    screen.result(document, *(map(_line, words) if words else ["No live word."]))
 
 
-def _line(word: dict[str, Any]) -> str:
-    return f"{word['name']}  {word['list']}: {word['word']} ({word['kind'].lower()}), until {word['expire_time']}"
+def _line(word: pb.LiveWord) -> str:
+    from apaise.route.v1 import charter_service_pb2 as pb
+
+    kind = pb.WordKind.Name(word.kind).removeprefix("WORD_KIND_").lower()
+    return f"{word.name}  {word.list}: {word.word} ({kind}), until {clock(word.expire_time)}"
 
 
 @group.command()

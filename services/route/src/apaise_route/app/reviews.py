@@ -94,6 +94,20 @@ async def list_items(
     return [view for view, _ in page], token
 
 
+async def get_item(deps: Deps, brand: str, item_id: str) -> tuple[ItemView, int]:
+    """One item, and how many other waiting ones say the same.
+
+    Raises:
+        NotFound: it does not exist.
+    """
+    async with deps.db.read() as conn:
+        item = await store.read_item(conn, brand, item_id)
+        # A golden item is its one reader's alone.
+        if item is None or item.for_actor not in ("", current_caller().actor):
+            raise not_found(REVIEW_ITEM.format(brand, item_id))
+        return await store.view_item(conn, item), len(await store.waiting_duplicates(conn, brand, item_id, _CLUSTER))
+
+
 async def claim_item(deps: Deps, brand: str, item_id: str, lease: timedelta | None, queue: Queue | None) -> ItemView:
     """Take an item for a while; "-" is the most urgent open one. Claiming one's own extends the lease.
 

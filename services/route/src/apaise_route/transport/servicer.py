@@ -204,6 +204,14 @@ class ReviewServicer(ReviewServiceServicer):
         items = [codec.item_pb(view, now) for view in page]
         return reviews_pb.ListReviewItemsResponse(review_items=items, next_page_token=token)
 
+    async def GetReviewItem(
+        self, request: reviews_pb.GetReviewItemRequest, context: Context
+    ) -> reviews_pb.GetReviewItemResponse:
+        """See the contract."""
+        view, duplicates = await reviews.get_item(self._deps, *REVIEW_ITEM.parse(request.name))
+        item = codec.item_pb(view, self._deps.clock.now())
+        return reviews_pb.GetReviewItemResponse(review_item=item, duplicates=duplicates)
+
     async def ClaimReviewItem(
         self, request: reviews_pb.ClaimReviewItemRequest, context: Context
     ) -> reviews_pb.ClaimReviewItemResponse:
