@@ -15,13 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apaise_cli.errors import CliError
 from apaise_cli.home import Home, write_private
 from apaise_cli.mesh import credentials, engines, plan, ports, supervisor, sweep
-from apaise_kit.runtime.auth import TokenFile
+from apaise_kit.runtime.auth import TokenFile, token_hash
 
 
 @pytest.fixture
@@ -143,6 +144,26 @@ def test_each_role_has_a_token_services_accept(ready_home: Home) -> None:
         entry = accepted.lookup((ready_home.tokens / role).read_text().strip())
         assert entry is not None
         assert (set(entry.roles), set(entry.brands)) == ({role}, {"*"})
+
+
+def test_a_role_that_is_new_leaves_the_callers_somebody_added(ready_home: Home) -> None:
+    entry = {"sha256": token_hash("theirs"), "actor": "ana", "roles": ["moderator"], "brands": ["b"]}
+    file = yaml.safe_load(ready_home.tokens_file.read_text())
+    ready_home.tokens_file.write_text(yaml.safe_dump({"tokens": [*file["tokens"], entry]}))
+    old = (ready_home.tokens / "legal").read_text().strip()
+    (ready_home.tokens / "legal").unlink()
+    credentials.ensure(ready_home)
+    accepted = TokenFile(ready_home.tokens_file)
+    theirs = accepted.lookup("theirs")
+    assert theirs is not None
+    assert theirs.brands == {"b"}
+    assert accepted.lookup((ready_home.tokens / "legal").read_text().strip()) is not None
+    assert accepted.lookup(old) is None
+    (ready_home.tokens / "legal").unlink()
+    ready_home.tokens_file.write_text("tokens: {")
+    with pytest.raises(CliError, match="cannot be read"):
+        credentials.ensure(ready_home)
+    assert not (ready_home.tokens / "legal").exists()
 
 
 def test_unreadable_secrets_are_never_replaced(ready_home: Home) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from apaise_cli.errors import CliError
 from apaise_cli.home import Home, write_private
+
+if TYPE_CHECKING:
+    from apaise_kit.runtime.auth import TokenEntry
 
 ROLES: Final = ("operator", "moderator", "lead", "ml_engineer", "legal", "service")
 _NAMES: Final = ("postgres_postgres", "postgres_apaise", "author")
@@ -35,8 +38,24 @@ def _ensure_tokens(home: Home) -> None:
     from apaise_kit.runtime.auth import issue_token, write_tokens
 
     missing = [role for role in ROLES if not (home.tokens / role).exists()]
+    if not missing and home.tokens_file.exists():
+        return
+    others = _added_by_hand(home)
     for role in missing:
         write_private(home.tokens / role, issue_token() + "\n")
-    if missing or not home.tokens_file.exists():
-        grants = {(home.tokens / role).read_text(encoding="utf-8").strip(): (role, [role], ["*"]) for role in ROLES}
-        write_tokens(home.tokens_file, grants)
+    grants = {(home.tokens / role).read_text(encoding="utf-8").strip(): (role, [role], ["*"]) for role in ROLES}
+    write_tokens(home.tokens_file, grants, others)
+
+
+def _added_by_hand(home: Home) -> list[TokenEntry]:
+    """The callers of the tokens file that are not the mesh's own roles."""
+    from apaise_kit.runtime.auth import read_tokens
+
+    if not home.tokens_file.exists():
+        return []
+    try:
+        return [entry for entry in read_tokens(home.tokens_file) if entry.actor not in ROLES]
+    except (OSError, ValueError) as error:
+        raise CliError(
+            f"{home.tokens_file} cannot be read.", "Mend it, or move it away to begin with new tokens.", code="HOME"
+        ) from error

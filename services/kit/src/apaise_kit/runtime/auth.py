@@ -72,8 +72,12 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def write_tokens(path: Path, grants: Mapping[str, tuple[str, Iterable[str], Iterable[str]]]) -> None:
-    """Write the file of hashes (mode 0600, atomically) from `{token: (actor, roles, brands)}`.
+def write_tokens(
+    path: Path,
+    grants: Mapping[str, tuple[str, Iterable[str], Iterable[str]]],
+    others: Iterable[TokenEntry] = (),
+) -> None:
+    """Write the file of hashes (mode 0600, atomically) from `{token: (actor, roles, brands)}` and `others` as they are.
 
     Raises:
         pydantic.ValidationError: for an unknown role or a malformed actor.
@@ -81,7 +85,7 @@ def write_tokens(path: Path, grants: Mapping[str, tuple[str, Iterable[str], Iter
     entries = [
         TokenEntry(sha256=token_hash(token), actor=actor, roles=frozenset(roles), brands=frozenset(brands))
         for token, (actor, roles, brands) in grants.items()
-    ]
+    ] + list(others)
     document = {
         "tokens": [
             {"sha256": e.sha256, "actor": e.actor, "roles": sorted(e.roles), "brands": sorted(e.brands)}
@@ -93,6 +97,20 @@ def write_tokens(path: Path, grants: Mapping[str, tuple[str, Iterable[str], Iter
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         yaml.safe_dump(document, file, sort_keys=False)
     os.replace(temporary, path)
+
+
+def read_tokens(path: Path) -> tuple[TokenEntry, ...]:
+    """What a file of hashes holds.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is not a file of tokens.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _TokenDocument.model_validate(content).tokens
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ValueError(f"{path} is not a file of tokens ({type(error).__name__})") from None
 
 
 class TokenFile:
@@ -141,9 +159,4 @@ class TokenFile:
         return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _read(self) -> dict[str, TokenEntry]:
-        try:
-            content = yaml.safe_load(self._path.read_text(encoding="utf-8"))
-            document = _TokenDocument.model_validate(content)
-        except (yaml.YAMLError, ValidationError) as error:
-            raise ValueError(f"{self._path} is not a file of tokens ({type(error).__name__})") from None
-        return {entry.sha256: entry for entry in document.tokens}
+        return {entry.sha256: entry for entry in read_tokens(self._path)}
