@@ -46,6 +46,24 @@ def test_when_nothing_else_was_said_there_is_no_way(text: str) -> None:
     assert other_ways(text, at(text, "crétins"), "fr") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("bande de voleurs, rendez l'argent", ["de voleurs,", "l", "argent"]),
+        ("rendez l'argent vite", ["argent"]),
+        ("espèce de nul va", ["de nul"]),
+        ("Rendez l'argent !", ["Rendez"]),
+    ],
+)
+def test_what_is_cut_in_the_middle_of_a_group_is_no_way(text: str, words: list[str]) -> None:
+    assert other_ways(text, at(text, *words), "fr") == []
+
+
+def test_an_article_may_lose_the_word_behind_it() -> None:
+    text = "cette satanée commande n'arrive pas"
+    assert other_ways(text, at(text, "satanée"), "fr")[0] == "cette commande n'arrive pas"
+
+
 def test_without_a_passage_there_is_no_way() -> None:
     assert other_ways("rendez l'argent", [], "fr") == []
 

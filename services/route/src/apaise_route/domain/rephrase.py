@@ -18,6 +18,9 @@ _DANGLING: Final = re.compile(
     r"des?|du|d|l[ea]s?|l|une?|et|ou|bande|espèce|sont|êtes|es|est|suis|tu|vous|ces|cet|cette"
     r"|an?|the|of|and|or|are|is|am|you|these|this|such"
 )
+_OF_WHAT: Final = frozenset({"bande", "espèce", "tas", "bunch", "pack"})
+# « l' » without its noun, or an apostrophe without both.
+_ALONE: Final = re.compile(r"(?<!\w)['’](?!\w)|\b(?:[cdjlmnst]|qu)['’](?!\w)", re.IGNORECASE)
 _FEELING: Final = {"fr": "Je suis en colère : ", "en": "I am angry: "}
 
 
@@ -43,7 +46,9 @@ def other_ways(text: str, passages: Sequence[Passage], language: str) -> list[st
     if not taken:
         return []
     feeling = _FEELING.get(language, _FEELING["en"])
-    shorter = [_tidy(_without_parts(text, taken)), _tidy(_without(text, taken))]
+    shorter = [_tidy(_without_parts(text, taken))]
+    if not _cuts_off(text, taken):
+        shorter.append(_tidy(_without(text, taken)))
     ways = [said for way in shorter if _reads_well(way) for said in (way, feeling + _lower_first(way))]
     return [way for way in dict.fromkeys(ways) if way != text.strip()]
 
@@ -72,6 +77,12 @@ def _without(text: str, taken: Sequence[tuple[int, int]]) -> str:
     return " ".join([*kept, text[position:]])
 
 
+def _cuts_off(text: str, taken: Sequence[tuple[int, int]]) -> bool:
+    """Whether a word is left in front of a cut that means nothing without it: « bande (de voleurs) rendez »."""
+    before = (_WORDS.findall(text[:start]) for start, _ in taken)
+    return any(words and words[-1].casefold() in _OF_WHAT for words in before)
+
+
 def _without_parts(text: str, taken: Sequence[tuple[int, int]]) -> str:
     parts = _SEGMENT.finditer(text)
     clean = [part for part in parts if not any(start < part.end() and end > part.start() for start, end in taken)]
@@ -88,6 +99,9 @@ def _lower_first(text: str) -> str:
 
 
 def _reads_well(text: str) -> bool:
-    """Two words or more, and no part of a sentence that ends where something is missing."""
+    """Two words or more, and nothing that ends, or an apostrophe that stands, where something is missing."""
+    if _ALONE.search(text):
+        return False
     lasts = [words[-1].casefold() for part in _SEGMENT.findall(text) if (words := _WORDS.findall(part))]
-    return len(_WORDS.findall(text)) >= _FEWEST_WORDS and not any(_DANGLING.fullmatch(last) for last in lasts)
+    whole = [word for word in _WORDS.findall(text) if len(word) > 1]  # « l'argent » is one
+    return len(whole) >= _FEWEST_WORDS and not any(_DANGLING.fullmatch(last) for last in lasts)
