@@ -67,6 +67,7 @@ bench: $(READY) ## Figures of this machine, side by side
 	@$(BIN)/apaise bench pipeline
 	@$(BIN)/apaise bench serving
 	@$(BIN)/apaise bench swap
+	@$(BIN)/apaise bench route
 
 house: $(READY) ## Train the house model again (APAISE_DATA=folder; QUICK=1 for a reduced run)
 	@$(BIN)/python -m mlops.house train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,13 @@ def test_it_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["decide_to_program"] == pytest.approx(
         document["decide_per_s"] / document["program_per_s"], abs=0.01
     )
+
+
+def test_the_page_on_performance_tells_every_key() -> None:
+    page = (Path(__file__).parents[3] / "docs/performance.md").read_text(encoding="utf-8")
+    compiled = compile_charter(bench.source(10), "brands/bench/charters/1")
+    keys = {*bench.measure(compiled, 0.001), "call", "under_way", "batch_route_per_s", "batch_route_to_program"}
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 
 def test_recorded_assessments_decided_again_are_decided_the_same() -> None:
