@@ -28,8 +28,9 @@ from apaise.route.v1 import review_service_pb2_grpc as reviews_rpc
 from apaise.route.v1 import route_service_pb2 as routes
 from apaise.route.v1 import route_service_pb2_grpc as routes_rpc
 from apaise.type.v1 import assessment_pb2, message_pb2
+from apaise_cli.commands import review as review_commands
 from apaise_cli.main import run
-from apaise_kit.core.errors import FailedPrecondition
+from apaise_kit.core.errors import FailedPrecondition, not_found
 from apaise_kit.runtime.server import Service
 from apaise_kit.testing import running
 
@@ -123,8 +124,10 @@ async def test_figures_are_read_as_rates_and_minutes(desk: Desk, capfd: Captured
     found.review.CopyFrom(delay(median=timedelta(seconds=90), p90=timedelta(minutes=12)))
     found.reply.CopyFrom(figures.Delay(with_deadline=2))
     found.queues.add(queue=decisions.QUEUE_CARE, waiting=7).oldest.FromTimedelta(timedelta(minutes=31))
-    found.clauses.add(clause="insult", reviewed=8, overridden=2)
-    found.reviewers.add(actor="ana", reviewed=9, overridden=3, skipped=1, undone=1)
+    overridden = figures.Rate(count=8, hits=2, low=0.07, high=0.59)
+    found.clauses.add(clause="insult", reviewed=8, overridden=2, override=overridden)
+    few = figures.Rate(count=9, hits=3)
+    found.reviewers.add(actor="ana", reviewed=9, overridden=3, skipped=1, undone=1, override=few)
     desk.answers["GetFigures"] = found
     assert await apaise("figures", "--brand", "demo", "--hours", "3") == 0
     shown = " ".join(capfd.readouterr().out.split())
@@ -134,8 +137,8 @@ async def test_figures_are_read_as_rates_and_minutes(desk: Desk, capfd: Captured
         "4; half in 1.5 min, nine of ten in 12.0 min; 75 % within their deadline",
         "none; 2 beyond their deadline",
         "care 7 31.0 min",
-        "insult 8 25 %",
-        "ana 9 33 % 1 1",
+        "insult 8 25 % of 8 (7–59 %) none none",
+        "ana 9 1 1 3 of 9: not enough none none",
     ):
         assert said in shown
     (request,) = desk.asked
@@ -145,7 +148,8 @@ async def test_figures_are_read_as_rates_and_minutes(desk: Desk, capfd: Captured
 
 async def test_figures_of_a_quiet_brand_divide_by_nothing(desk: Desk, capfd: Captured) -> None:
     assert await apaise("figures", "--brand", "demo") == 0
-    assert "0 messages, none by the machine alone" in capfd.readouterr().out
+    assert "0 messages, none by the machine alone" in (shown := capfd.readouterr().out)
+    assert "reviewer" not in shown
 
 
 async def test_forward_shows_the_reason_in_both_languages(desk: Desk, capfd: Captured) -> None:
@@ -227,7 +231,8 @@ async def test_show_has_all_a_person_needs_to_decide(desk: Desk, capfd: Captured
         "toujours [i]rien[/i] reçu",
         "hold Réclamation (0,91) : retenu. Au service client",
         "complaint 0.91, anger? 0.70",
-        "care, priority 80, due -; here because: hold",
+        "care, priority 80, due -",
+        "it is held until someone reads it",
         "claimed by ana until",
         "7 more waiting items say the same",
     ):
@@ -235,6 +240,11 @@ async def test_show_has_all_a_person_needs_to_decide(desk: Desk, capfd: Captured
     assert "joy" not in shown
     assert await apaise("review", "show", ITEM, "--json") == 0
     assert json.loads(capfd.readouterr().out)["duplicates"] == 7
+
+
+def test_every_reason_has_words() -> None:
+    names = [name.removeprefix("REVIEW_REASON_").lower() for name, number in reviews.ReviewReason.items() if number]
+    assert sorted(review_commands._WHY) == sorted(names)
 
 
 async def test_a_list_over_all_brands_shows_full_names(desk: Desk, capfd: Captured) -> None:
@@ -255,11 +265,29 @@ async def test_asking_for_a_second_opinion_and_giving_back(desk: Desk, capfd: Ca
         "i1: waits for somebody else's opinion.",
         "i1: given back; anybody may take it.",
     ]
-    asked, released = desk.asked
+    asked, released = desk.asked  # whoever gives an etag holds the item already
     assert (asked.name, asked.etag, released.name) == (ITEM, "e7", ITEM)
-    desk.answers["AskSecondOpinion"] = FailedPrecondition("It is not claimed. Claim it first.")
+    desk.answers["ClaimReviewItem"] = reviews.ClaimReviewItemResponse(review_item=item())
+    assert await apaise("review", "ask", ITEM) == 0
+    assert [type(request).__name__ for request in desk.asked[2:]] == [
+        "ClaimReviewItemRequest",
+        "AskSecondOpinionRequest",
+    ]
+    assert desk.asked[-1].etag == "e7"
+    desk.answers["ClaimReviewItem"] = FailedPrecondition("Someone else holds it.")
     assert await apaise("review", "ask", ITEM) == 1
-    assert "Claim it first." in capfd.readouterr().err
+    assert "Someone else holds it." in capfd.readouterr().err
+
+
+async def test_an_empty_queue_is_said_in_words(desk: Desk, capfd: Captured) -> None:
+    desk.answers["ClaimReviewItem"] = not_found("brands/demo/reviewItems/-")
+    assert await apaise("review", "claim", "--brand", "demo") == 1
+    assert "Nothing is open for you. apaise review list shows" in capfd.readouterr().err
+    assert await apaise("review", "claim", "i9", "--brand", "demo") == 1
+    assert "does not exist" in capfd.readouterr().err
+    desk.answers["ClaimReviewItem"] = FailedPrecondition("Not now.")
+    assert await apaise("review", "claim", "--brand", "demo") == 1
+    assert "Not now." in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

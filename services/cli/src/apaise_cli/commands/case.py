@@ -73,7 +73,7 @@ def list_cases(
         late=late,
     )
     found = asyncio.run(_list(home, request, limit))
-    screen.result({"cases": [documents.of(case) for case in found]}, _table(found) if found else "No case.")
+    screen.result({"cases": [documents.of(case) for case in found]}, _table(found) if found else "No such case.")
 
 
 async def _list(home: Home, request: pb.ListCasesRequest, limit: int) -> list[pb.Case]:

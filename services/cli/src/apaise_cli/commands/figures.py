@@ -42,7 +42,7 @@ def figures(
 
 def tables(found: pb.GetFiguresResponse) -> list[Table]:
     """The figures as they are shown."""
-    return [_summary(found), _queues(found), _clauses(found), _reviewers(found)]
+    return [table for table in (_summary(found), _queues(found), _clauses(found), _reviewers(found)) if table.rows]
 
 
 async def _read(home: Home, brand: str, span: timedelta) -> pb.GetFiguresResponse:

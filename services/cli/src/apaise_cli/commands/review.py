@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from apaise_cli.commands import golden
 from apaise_cli.commands.arguments import choice, clock, here, named, short
+from apaise_cli.errors import CliError
 from apaise_cli.home import Home
 from apaise_cli.screen import JsonFlag
 
@@ -26,6 +27,21 @@ BrandOption = Annotated[
 ]
 Item = Annotated[str, typer.Argument(help="The item: its full name, or its id with --brand.")]
 Etag = Annotated[str | None, typer.Option(help="The etag as last read: refuse if someone changed the item since.")]
+
+_DONE: Final = {"confirm": "confirmed", "correct": "corrected", "skip": "skipped"}
+# Why an item waits, in words.
+_WHY: Final = {
+    "clause": "a rule asks for a person",
+    "hold": "it is held until someone reads it",
+    "unsure": "the model is not sure",
+    "no_assessment": "nobody could read it",
+    "audit": "drawn at random",
+    "illegal": "found illegal",
+    "edited": "edited after a person had decided",
+    "second_opinion": "a colleague asks for another opinion",
+    "second_look": "drawn at random, for another pair of eyes",
+}
+_UNSURE_SHOWN: Final = 5
 
 Duplicates = Annotated[
     bool, typer.Option("--duplicates", help="And the same for every waiting item whose message says the same.")
@@ -153,8 +169,21 @@ def claim(
         async with _service(home) as reviews:
             return (await reviews.ClaimReviewItem(request)).review_item
 
-    taken = asyncio.run(take())
+    taken = asyncio.run(take()) if item else _most_urgent(take)
     screen.result({"review_item": documents.of(taken)}, _details(taken))
+
+
+def _most_urgent(take: Callable[[], Coroutine[Any, Any, pb.ReviewItem]]) -> pb.ReviewItem:
+    import grpc
+
+    try:
+        return asyncio.run(take())
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        raise CliError(
+            "Nothing is open for you.", "apaise review list shows what waits and who holds it.", code="NOT_FOUND"
+        ) from error
 
 
 @group.command()
@@ -191,7 +220,7 @@ def ask(
     etag: Etag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Ask for a second opinion: a claimed item goes back, to anybody but you.
+    """Ask for a second opinion: the item goes back, to anybody but you. Takes it first if you do not hold it.
 
     Example: `apaise review ask 01k… --brand demo-retail --leaning keep`
     """
@@ -200,14 +229,14 @@ def ask(
     from apaise_cli import documents
 
     screen, home = here(ctx)
+    name = named(item, brand, "reviewItems")
     request = pb.AskSecondOpinionRequest(
-        name=named(item, brand, "reviewItems"),
-        etag=etag or "",
-        leaning=choice(decision_pb2.Visibility, "VISIBILITY_", leaning, "--leaning"),
+        name=name, leaning=choice(decision_pb2.Visibility, "VISIBILITY_", leaning, "--leaning")
     )
 
     async def give_back() -> pb.ReviewItem:
         async with _service(home) as reviews:
+            request.etag = etag or await _claimed(reviews, name)
             return (await reviews.AskSecondOpinion(request)).review_item
 
     free = asyncio.run(give_back())
@@ -299,14 +328,14 @@ def _resolve(
 
     async def settle() -> pb.ResolveReviewItemResponse | pb.ResolveDuplicatesResponse:
         async with _service(home) as reviews:
-            found = etag or (await reviews.ClaimReviewItem(pb.ClaimReviewItemRequest(name=name))).review_item.etag
+            found = etag or await _claimed(reviews, name)
             fields = {"name": name, "etag": found, "resolution": resolution, "request_id": secrets.token_hex(13)}
             if duplicates:
                 return await reviews.ResolveDuplicates(pb.ResolveDuplicatesRequest(correction=right, **fields))
             return await reviews.ResolveReviewItem(pb.ResolveReviewItemRequest(correction=right, **fields))
 
     answer = asyncio.run(settle())
-    said = f"{short(name)}: {how}; now {_visibility(answer.decision)}."
+    said = f"{short(name)}: {_DONE[how]}; now {_visibility(answer.decision)}."
     if isinstance(answer, pb.ResolveDuplicatesResponse):
         said += f" {len(answer.duplicates)} duplicates the same; {answer.left} left to who holds them."
     screen.result(documents.of(answer), said)
@@ -334,6 +363,13 @@ def undo(
 
     answer = asyncio.run(take_back())
     screen.result(documents.of(answer), f"{short(name)}: taken back; now {_visibility(answer.decision)}.")
+
+
+async def _claimed(reviews: rpc.ReviewServiceAsyncStub, name: str) -> str:
+    """Take an item, or go on holding it; its etag."""
+    from apaise.route.v1 import review_service_pb2 as pb
+
+    return (await reviews.ClaimReviewItem(pb.ClaimReviewItemRequest(name=name))).review_item.etag
 
 
 async def _etag_of(reviews: rpc.ReviewServiceAsyncStub, name: str) -> str:
@@ -380,7 +416,8 @@ def _details(item: pb.ReviewItem, duplicates: int = 0) -> Table:
     shown.add_row("text", Text(message.text, style="bold"))
     shown.add_row("now", Text(f"{_visibility(decision)}\n{decision.explanation}"))
     shown.add_row("understood", Text(_understood(item)))
-    shown.add_row("queue", f"{queue}, priority {item.priority}, due {clock(item.due_time)}; here because: {reason}")
+    shown.add_row("queue", f"{queue}, priority {item.priority}, due {clock(item.due_time)}")
+    shown.add_row("why here", _WHY.get(reason, reason))
     shown.add_row("state", Text(_held_by(item)))
     if duplicates:
         shown.add_row("the same", f"{duplicates} more waiting items say the same: --duplicates settles them as well")
@@ -396,18 +433,15 @@ def _origin(message: Any) -> Any:
 
 
 def _understood(item: pb.ReviewItem) -> str:
-    """The labels that hold or might, surest first, with the verdict where it is not a plain yes."""
+    """The labels that hold, surest first, then a few of those that might, with a question mark."""
     from apaise.type.v1 import assessment_pb2
 
     if not item.HasField("assessment"):
         return "nobody could read it"
-    marks = {assessment_pb2.VERDICT_YES: "", assessment_pb2.VERDICT_UNSURE: "?"}
-    said = [
-        (score.probability, f"{label}{marks[score.verdict]} {score.probability:.2f}")
-        for label, score in item.assessment.labels.items()
-        if score.verdict in marks
-    ]
-    return ", ".join(text for _, text in sorted(said, reverse=True)) or "nothing in particular"
+    ranked = sorted(item.assessment.labels.items(), key=lambda found: -found[1].probability)
+    sure = [f"{label} {p.probability:.2f}" for label, p in ranked if p.verdict == assessment_pb2.VERDICT_YES]
+    unsure = [f"{label}? {p.probability:.2f}" for label, p in ranked if p.verdict == assessment_pb2.VERDICT_UNSURE]
+    return ", ".join([*sure, *unsure[:_UNSURE_SHOWN]]) or "nothing in particular"
 
 
 def _held_by(item: pb.ReviewItem) -> str:

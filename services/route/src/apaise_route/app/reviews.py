@@ -105,7 +105,9 @@ async def get_item(deps: Deps, brand: str, item_id: str) -> tuple[ItemView, int]
         # A golden item is its one reader's alone.
         if item is None or item.for_actor not in ("", current_caller().actor):
             raise not_found(REVIEW_ITEM.format(brand, item_id))
-        return await store.view_item(conn, item), len(await store.waiting_duplicates(conn, brand, item_id, _CLUSTER))
+        # Nothing is settled with a golden item, so nothing is promised either.
+        same = [] if item.for_actor else await store.waiting_duplicates(conn, brand, item_id, _CLUSTER)
+        return await store.view_item(conn, item), len(same)
 
 
 async def claim_item(deps: Deps, brand: str, item_id: str, lease: timedelta | None, queue: Queue | None) -> ItemView:
