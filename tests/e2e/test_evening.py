@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from .conftest import SAMPLES, Mesh
-from .lesson import teach
 
 
 def test_classify_says_what_made_its_answer(mesh: Mesh) -> None:
@@ -66,36 +64,6 @@ def test_errors_are_one_line_with_a_way_out(mesh: Mesh, tmp_path: Path) -> None:
     assert "insult" in refused.stderr + refused.stdout
     assert mesh.run("train", "--brand", "demo-retail").returncode == 1
     assert mesh.run("classify").returncode == 2
-
-
-@pytest.mark.timeout(900)  # a fine-tune on one thread, beside a mesh on an old CPU
-def test_a_brand_learns_and_another_does_not(mesh: Mesh) -> None:
-    """The whole loop through RPCs: corrections, a LoRA run in Ray, MLflow, the gate, the swap, changed decisions."""
-    before = _removed(mesh, "demo-esport"), _removed(mesh, "demo-kids")
-    teach(mesh, "demo-esport", json_lines(SAMPLES / "corrections/demo-esport.jsonl"))
-    run = mesh.json("train", "--brand", "demo-esport", timeout=600)["training_run"]
-    assert run["state"] == "PROMOTED", run["gate"]
-    assert run["mlflow_url"].startswith("http")
-    after = _removed(mesh, "demo-esport"), _removed(mesh, "demo-kids")
-    assert sum(a != b for a, b in zip(before[0], after[0], strict=True)) >= 5
-    assert before[1] == after[1]
-    (entry,) = mesh.json("ledger", "--brand", "demo-esport")["entries"]
-    assert entry["kind"] == "PROMOTED"
-    (assessment,) = mesh.json("classify", "--brand", "demo-esport", "gg ez noob, uninstall")["assessments"]
-    assert assessment["provenance"]["adapter"] == run["adapter"].rsplit("/", 1)[-1]
-    assert assessment["fallback"] is False
-    mesh.json("rollback", "--brand", "demo-esport", "--house", "--reason", "end of the test")
-    assert _removed(mesh, "demo-esport") == before[0]
-
-
-def _removed(mesh: Mesh, brand: str) -> list[str]:
-    texts = [row["text"] for row in json_lines(SAMPLES / "probes.jsonl")]
-    assessments = mesh.json("classify", "--brand", brand, *texts)["assessments"]
-    return [each["labels"]["remove"]["verdict"] for each in assessments]
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_nobodys_words_are_in_a_log_or_a_metric(mesh: Mesh, tmp_path: Path) -> None:
