@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import grpc
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from apaise.ingest.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub as Stub
 
 SERVICE = "apaise.ingest.v1.IngestService"
-LANGUAGES = LanguageReader()
+languages = cache(LanguageReader)
 
 
 @dataclass
@@ -103,7 +104,7 @@ async def world(dsn: str) -> AsyncIterator[World]:
     db = Database(engine, SCHEMA, events, clock)
     backlog, classifier, router = Backlog(2048), FakeClassifier(), FakeRouter()
     pump = Pump(db, classifier, router, backlog, Telemetry.off().meter)
-    servicer = IngestServicer(Ingest(db, LANGUAGES, backlog, b"0123456789abcdef", pump.nudge))
+    servicer = IngestServicer(Ingest(db, languages(), backlog, b"0123456789abcdef", pump.nudge))
     async with running(Service(add_IngestServiceServicer_to_server, servicer, SERVICE)) as up:
         yield World(up, db, pump, clock, classifier, router, backlog)
     await engine.dispose()

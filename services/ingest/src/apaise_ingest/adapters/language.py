@@ -25,7 +25,12 @@ class LanguageReader:
 
     def __init__(self) -> None:
         languages = [Language.from_iso_code_639_1(getattr(IsoCode639_1, code)) for code in _CODES]
-        self._detector: LanguageDetector = LanguageDetectorBuilder.from_languages(*languages).build()
+        self._detector: LanguageDetector = (
+            LanguageDetectorBuilder.from_languages(*languages)
+            # Else the first message waits for them, seconds on a busy machine.
+            .with_preloaded_language_models()
+            .build()
+        )
 
     def read(self, rows: Sequence[tuple[str, str, str]]) -> list[Reading]:
         """The language of each row.
