@@ -51,14 +51,14 @@ def _swapped(
 
 
 @contextmanager
-def _watched_memory() -> Iterator[list[tuple[float, float]]]:
-    """Seconds and megabytes of the replicas together, once a second while the block lasts."""
+def _watched_memory(home: Home) -> Iterator[list[tuple[float, float]]]:
+    """Seconds and megabytes of a home's replicas together, once a second while the block lasts."""
     seen: list[tuple[float, float]] = []
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(1.0):
-            seen.append((time.monotonic(), _replica_megabytes()))
+            seen.append((time.monotonic(), _replica_megabytes(home)))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -69,12 +69,13 @@ def _watched_memory() -> Iterator[list[tuple[float, float]]]:
         thread.join()
 
 
-def _replica_megabytes() -> float:
+def _replica_megabytes(home: Home) -> float:
     import psutil
 
     whole = 0
-    for process in psutil.process_iter(["cmdline", "memory_info"]):
-        if "ServeReplica" in " ".join(process.info["cmdline"] or ()):
+    for process in psutil.process_iter(["cmdline", "environ", "memory_info"]):
+        ours = (process.info["environ"] or {}).get("APAISE_HOME") == str(home.path)
+        if ours and "ServeReplica" in " ".join(process.info["cmdline"] or ()):
             whole += process.info["memory_info"].rss
     return whole / 2**20
 
@@ -122,7 +123,7 @@ def measure(screen: Screen, swaps: int, replicas: int, brands: int) -> dict[str,
         given = {"texts": probes, "brands": names}
         single = load(home, ["closed", "--rows", "1", "--under-way", "64", "--seconds", "8"], given)
         screen.note(f"{swaps} swaps at half load ({single['msgs_per_s'] / 2:.0f} messages/s)")
-        with _watched_memory() as memory:
+        with _watched_memory(home) as memory:
             taken, seen = _swapped(home, adapters, names, swaps, single["msgs_per_s"] / 2, given)
         folders = {f"{brand}/{revision}": str(folder) for (brand, revision), (folder, _) in adapters.items()}
         truth = module("apaise_classify.bench", ["references"], {"adapters": folders, "texts": probes})
