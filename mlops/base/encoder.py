@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -186,6 +187,8 @@ def bare_model(folder: Path, dtype: torch.dtype) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # PEFT asks for it by its old name; nobody who reads this could do anything about it.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
     config = AutoConfig.from_pretrained(folder)
     pooler = {"add_pooling_layer": False} if config.model_type in _WITH_POOLER else {}
     return AutoModel.from_pretrained(folder, config=config, dtype=dtype, **pooler)
