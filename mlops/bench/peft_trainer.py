@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,8 @@ def fitted(lesson: Lesson, encoder: Encoder, weight: Tensor, bias: Tensor) -> tu
             optimizers=optimizers,
         )
         started = time.perf_counter()
-        trainer.train()
+        with redirect_stdout(sys.stderr):  # Trainer prints what it logs
+            trainer.train()
         seconds = time.perf_counter() - started
     return round(seconds, 3), _scores(model.eval(), encoder, lesson.held)
 
