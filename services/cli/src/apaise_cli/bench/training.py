@@ -18,7 +18,7 @@ from apaise_cli.screen import Screen
 TRAINERS: Final = {"": "apaise_train.worker.bench", "trainer_": "mlops.bench.peft_trainer"}
 EPOCHS: Final = 5
 BATCH: Final = 16
-LORA_RATE: Final = 1e-3
+LORA_RATE: Final = 2e-3
 HEAD_RATE: Final = 3e-3
 CLOSE: Final = 0.005
 """AUC the two may be apart for their times to compare."""
