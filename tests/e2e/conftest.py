@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ class Mesh:
     """A mesh that is up, used as people use it: through `apaise`, or by address and token."""
 
     home: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """`apaise …`."""
         command = [sys.executable, "-m", "apaise_cli", *arguments]
-        environment = {**os.environ, "APAISE_HOME": str(self.home), **SETTINGS}
+        environment = {**os.environ, "APAISE_HOME": str(self.home), **self.settings}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
 
     def json(self, *arguments: str, timeout: float = 300) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Mesh:
 
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    up = Mesh(tmp_path_factory.mktemp("mesh"))
+    up = Mesh(tmp_path_factory.mktemp("mesh"), SETTINGS)
     try:
         up.json("up", "--detach", timeout=400)
         yield up
